@@ -1,0 +1,108 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* piece.h - what travels from a worker to the file
+ *
+ * A piece is two ZeroMQ frames: a msgpack header that ends in the `bin`
+ * header of the payload, and the payload as it lies in memory. Laid end to
+ * end they are one valid msgpack document:
+ *
+ *   [run, token, epoch, position, kind, task, attempt, first, stop,
+ *    parts, digest, seconds, cpu, rss, payload]
+ *
+ * The payload is the rows of the parts, one part behind the other, rows as
+ * they lie in memory (packed dtype of the table).
+ *
+ * Two kinds:
+ *   DATA   one part: rows of one table, of a task that goes on
+ *   DONE   the task's last piece: what is left of each table (parts may be
+ *          none), and what is known of the whole task. It says "done".
+ *   EMPTY  stands in for a piece that was dropped after it was offered: the
+ *          same cost, no payload that counts
+ *
+ * `position` is the sum of the costs of all pieces of this node, run and
+ * epoch-independent stream before this one; the cost of a piece is the bytes
+ * of both frames. position, epoch and token have a fixed width in the header,
+ * so that its length is known before they are.
+ *
+ * Table number `ntables` (one past the job's own) is the table of row counts
+ * that the emitter keeps: see calc/emitter.h.
+ */
+#ifndef PROTO_PIECE_H
+#define PROTO_PIECE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "proto/msg.h"
+#include "sluice/error.h"
+
+typedef enum { PIECE_DATA = 0, PIECE_DONE = 1, PIECE_EMPTY = 2 } piece_kind_t;
+
+enum {
+    PIECE_MAX_PARTS = MSG_MAX_TABLES + 1,
+    PIECE_MAX_HEADER = 8 << 10,
+    CHUNK_BYTES = 1 << 20,             /* aim for one chunk of a table */
+    ROW_MAX_BYTES = 64 << 20           /* a larger row is refused at the plan */
+};
+
+typedef struct {
+    uint32_t table;
+    uint64_t row;                      /* rows of this table that this attempt sent before */
+    uint64_t rows;
+    uint64_t bytes;                    /* in the payload */
+    uint64_t xxh3;                     /* XXH3-64 of those bytes */
+} part_t;
+
+typedef struct {
+    uint8_t run[RUN_BYTES];
+    uint64_t token;
+    uint32_t epoch;
+    uint64_t position;
+    piece_kind_t kind;
+    uint64_t task;
+    uint32_t attempt;
+    uint64_t first, stop;              /* DONE: items done (stop may be less than assigned
+                                          after SHED). DATA: the items assigned */
+    size_t nparts;
+    part_t parts[PIECE_MAX_PARTS];
+    uint8_t digest[DIGEST_BYTES];      /* DONE: sum mod 2^128 over its items (invariant I6),
+                                          little-endian */
+    double seconds, cpu;               /* DONE: of the task */
+    uint64_t rss;                      /* DONE: peak bytes of the worker */
+    uint64_t payload;                  /* bytes of the payload frame */
+} piece_t;
+
+/* Encode the header of a piece into `out` (PIECE_MAX_HEADER bytes); returns
+ * its length, which does not depend on token, epoch and position. */
+size_t piece_encode (const piece_t *piece, uint8_t *out);
+
+/* Decode a header that came from anybody; checks it against the length of
+ * the payload frame, that parts tile the payload, and all bounds. For EMPTY
+ * the payload frame may have any length. */
+int piece_decode (const void *header, size_t n, uint64_t payload_bytes, piece_t *piece,
+                  sluice_error_t *err);
+
+/* Rows of one chunk for rows of `row_bytes`: about CHUNK_BYTES, at least 1. */
+uint64_t chunk_rows_for (uint64_t row_bytes);
+
+/* sum += value, both little-endian 128-bit numbers. */
+void digest_add (uint8_t sum[DIGEST_BYTES], const uint8_t value[DIGEST_BYTES]);
+void digest_text (const uint8_t digest[DIGEST_BYTES], char text[2 * DIGEST_BYTES + 1]);
+
+/* The digest of one item in one table: XXH3-128 over the table's name with
+ * its NUL, the item (8 bytes, little-endian) and its rows (invariant I6). */
+typedef struct item_hash item_hash_t;
+item_hash_t *item_hash_new (void);
+void item_hash_destroy (item_hash_t **self_p);
+void item_hash_begin (item_hash_t *self, const char *table, uint64_t item);
+void item_hash_rows (item_hash_t *self, const void *rows, size_t bytes);
+void item_hash_end (item_hash_t *self, uint8_t digest[DIGEST_BYTES]);
+
+/* The digest of a table's declaration (name, dtype) or of a constant array
+ * (name, dtype, shape, data): counted once in a run's digest. */
+void table_digest (const char *name, const char *dtype, uint8_t digest[DIGEST_BYTES]);
+int array_digest (const char *name, const sluice_array_t *array,
+                  uint8_t digest[DIGEST_BYTES], sluice_error_t *err);
+
+#endif
