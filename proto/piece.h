@@ -35,6 +35,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "proto/msg.h"
+#include "sluice/dtype.h"
 #include "sluice/error.h"
 
 typedef enum { PIECE_DATA = 0, PIECE_DONE = 1, PIECE_EMPTY = 2 } piece_kind_t;

@@ -1,0 +1,20 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* jobfile.h - a job.ini file into parameters
+ *
+ * The format is OpenQuake's: `name = value` under [sections] that mean
+ * nothing, ';' and '#' comments, a value goes on over lines that begin with
+ * white space. inih cuts lines at about 200 characters without saying so
+ * (TRAPS), so it is handed whole logical lines of any length.
+ */
+#ifndef CALC_JOBFILE_H
+#define CALC_JOBFILE_H
+
+#include "sluice/params.h"
+
+/* Read a job file. Errors: "FILE:LINE: what". A name given twice is an error
+ * that names both lines. */
+sluice_params_t *jobfile_read (const char *path, sluice_error_t *err);
+
+#endif

@@ -1,0 +1,98 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* kernel_host.h - the side of kernel.h that Sluice itself stands on
+ *
+ * Loading a kernel, running its plan, storing and reading what sluice_share_put
+ * gave, and giving `run` its task. Used by the master (plan, --serial) and by
+ * the zygote and workers (open, run).
+ */
+#ifndef CALC_KERNEL_HOST_H
+#define CALC_KERNEL_HOST_H
+
+#include "calc/emitter.h"
+#include "proto/msg.h"
+#include "proto/share.h"
+#include "sluice/kernel.h"
+
+/* ---- loading ------------------------------------------------------------ */
+
+typedef struct kernel kernel_t;
+
+/* A kernel that is part of Sluice ("scenario"). The error names all. */
+kernel_t *kernel_builtin (const char *name, sluice_error_t *err);
+
+/* Load the shared object open at `fd`: it is copied into a sealed memfd,
+ * hashed there, and loaded from there, so that what was hashed is what runs
+ * (invariant I8). `hash` (may be NULL) is what its BLAKE2b-256 must be. */
+kernel_t *kernel_load (int fd, const char *name, const uint8_t *hash, sluice_error_t *err);
+void kernel_destroy (kernel_t **self_p);
+
+const sluice_kernel_t *kernel_api (const kernel_t *self);
+const uint8_t *kernel_hash (const kernel_t *self);   /* zeros if built in */
+
+/* ---- plan ---------------------------------------------------------------- */
+
+/* One named array: an output as it is, or a shared input. Owned. */
+typedef struct {
+    char *name;
+    sluice_array_t array;
+} named_array_t;
+
+struct sluice_plan {                    /* read these after plan_run */
+    const sluice_params_t *params;      /* borrowed */
+    const share_t *share;               /* borrowed */
+    char *folder;
+    uint64_t seed;
+    uint64_t items;
+    size_t ntables;
+    table_t *tables;
+    size_t noutputs;
+    named_array_t *outputs;
+    size_t nshared;
+    named_array_t *shared;
+    size_t nfiles;
+    input_t *files;                     /* paths relative to the share */
+};
+
+/* Call the kernel's plan and check the outcome (items > 0, at least one
+ * table, all names distinct and usable as HDF5 paths outside /sluice, rows
+ * not too large). Paths of inputs are resolved against `folder` and must lie
+ * inside the share, if it is confined. */
+sluice_plan_t *plan_run (const kernel_t *kernel, const sluice_params_t *params,
+                         const char *folder, const share_t *share, uint64_t seed,
+                         sluice_error_t *err);
+void plan_destroy (sluice_plan_t **self_p);
+
+/* Write the shared arrays to a new HDF5 file, closed and durable on return. */
+int plan_write_shared (const sluice_plan_t *plan, const char *path, sluice_error_t *err);
+
+/* ---- open ---------------------------------------------------------------- */
+
+/* What a zygote hands to the kernel's open. Reads every shared array into
+ * memory and closes the file (path relative to the share; "" none). Checks
+ * each of `files` (input_open). All arguments are borrowed until
+ * inputs_destroy. */
+sluice_inputs_t *inputs_new (const share_t *share, const sluice_params_t *params,
+                             uint64_t seed, uint64_t items, const char *folder,
+                             const char *shared, const input_t *files, size_t nfiles,
+                             sluice_error_t *err);
+void inputs_destroy (sluice_inputs_t **self_p);
+
+/* The name of an HDF5 file that is still open in this process, "" if none:
+ * nobody forks while there is one (TRAPS: HDF5 in parent and child). */
+const char *h5_still_open (void);
+
+/* ---- run ----------------------------------------------------------------- */
+
+/* What `run` gets; one per worker. Strings are borrowed. */
+sluice_task_t *task_new (emitter_t *emitter, uint64_t seed, const char *scratch);
+void task_destroy (sluice_task_t **self_p);
+
+/* Run one task on a loaded and opened kernel: emitter_begin, run, and either
+ * emitter_done or emitter_abort. Times and memory are measured here. -1 with
+ * the kernel's error. *stopped is set when the sink ended the task. */
+int task_run (sluice_task_t *self, const kernel_t *kernel, void *state,
+              const task_t *task, bool *stopped, sluice_error_t *err);
+
+#endif

@@ -1,0 +1,127 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* writer.h - the one who writes the file
+ *
+ * Pieces of results go to page-aligned extents of one file by plain pwrite,
+ * as they come; HDF5 knows nothing of them. A snapshot lays HDF5 metadata
+ * over exactly the extents of finished tasks and writes the superblock last,
+ * so that the file goes from one whole state to the next by one small write
+ * (invariant I5; design, section 10). The ledger in it says what exists.
+ *
+ * What is in the file (h5py's view):
+ *
+ *   <table>                rows of finished tasks, in the order they were placed
+ *   <table>_index          after finish: {item:<u8, start:<u8, stop:<u8} rows that
+ *                          tile the table: where each item's rows lie, sorted by
+ *                          item, then by place in the item's stream
+ *   <output>               constant arrays of the plan
+ *   sluice/index           the ledger: see index_row_t
+ *   sluice/items           rows of each item: see calc/emitter.h; plus its task
+ *   sluice/tasks           finished tasks: see task_row_t
+ *   sluice/nodes           {node:<u4, host:|S64, uuid:|S32, cores:<u4, slots:<u4, isa:|S16}
+ *   sluice/failures        {task:<u8, attempt:<u4, first:<u8, stop:<u8, node:<u4,
+ *                           final:|u1, sig:<i4, exit_code:<i4, reason:|S200, stderr:|S1000}
+ *   sluice (attributes)    version, run, job, kernel, seed, items, parameters (JSON),
+ *                          status (running, complete, failed, cancelled), digest (hex, at
+ *                          finish), started, seconds, and for each table its dtype text
+ *
+ * Not thread-safe: one thread owns a writer and everything of HDF5 in its
+ * process. It makes one thread of its own, which only syncs and writes the
+ * superblock it is handed.
+ */
+#ifndef MASTER_WRITER_H
+#define MASTER_WRITER_H
+
+#include "calc/kernel_host.h"
+#include "proto/piece.h"
+
+/* One piece of a table in the file. The pieces of finished tasks tile every table. */
+typedef struct {
+    uint64_t task;
+    uint32_t attempt;
+    uint32_t table;                    /* ntables: sluice/items */
+    uint64_t first, stop;              /* items of the task */
+    uint64_t row;                      /* place in the attempt's stream */
+    uint64_t rows;
+    uint64_t start;                    /* place in the table */
+    uint64_t address;                  /* of the extent or packed chunk in the file */
+    uint64_t stored;                   /* bytes there */
+    uint64_t offset;                   /* bytes before this piece inside it (packed) */
+    uint64_t xxh3;                     /* XXH3-64 of the rows */
+} __attribute__ ((packed)) index_row_t;
+
+typedef struct {
+    uint64_t task;
+    uint32_t attempt;
+    uint32_t node;
+    uint64_t first, stop;
+    uint64_t bytes;                    /* of its rows */
+    double seconds, cpu;
+    uint64_t rss;
+    double received;                   /* seconds since the start of the run */
+    uint8_t digest[DIGEST_BYTES];
+} __attribute__ ((packed)) task_row_t;
+
+typedef struct {
+    const char *path;
+    bool force;                        /* replace an existing file */
+    const uint8_t *run;
+    const char *job, *kernel;
+    const sluice_plan_t *plan;         /* borrowed for the writer's life */
+    uint64_t rate;                     /* bytes per second at most; 0: as fast as it goes */
+    uint64_t packed_max;               /* bytes that open chunks may take together */
+} writer_options_t;
+
+typedef struct writer writer_t;
+
+/* Make the file: under another name first, with a whole empty state, then
+ * renamed (RENAME_NOREPLACE unless force). Takes the fcntl lock on
+ * `PATH.lock` (host, pid and run in it): who is second is refused in a line
+ * that names the first. An output that is one of the plan's inputs by any
+ * path is refused. SLUICE_EINPUT or SLUICE_EOUTPUT. */
+writer_t *writer_new (const writer_options_t *options, sluice_error_t *err);
+
+/* Add a piece. DATA: written at once to extents of its own (packed later if
+ * short). DONE: its tails are packed, and the task is in the ledger from now
+ * on. EMPTY: nothing. Either everything of the call holds or, with -1,
+ * nothing, and the call may be made again: SLUICE_EOUTPUT with
+ * writer_disk_full true means that space may come back. A piece of an
+ * attempt that was dropped, or of a task that is finished, or rows that do
+ * not continue the attempt's stream, is refused with SLUICE_EPROTO and costs
+ * nothing. `node` is for the record. */
+int writer_piece (writer_t *self, uint32_t node, const piece_t *piece,
+                  const void *payload, sluice_error_t *err);
+bool writer_disk_full (const writer_t *self);
+
+/* The attempt is dead: its extents are free at once. Unknown ones are fine. */
+void writer_drop (writer_t *self, uint64_t task, uint32_t attempt);
+
+/* For the record. */
+int writer_node (writer_t *self, uint32_t node, const msg_welcome_t *welcome,
+                 sluice_error_t *err);
+int writer_failure (writer_t *self, uint32_t node, const msg_failed_t *failed,
+                    uint64_t first, uint64_t stop, bool final, sluice_error_t *err);
+
+/* Take a snapshot if one is due (the writer decides by what it costs: under
+ * 1 % of the time, every 0.2 to 5 s) and none is under way. */
+int writer_tick (writer_t *self, sluice_error_t *err);
+/* Take one now and wait until it is durable. */
+int writer_snapshot (writer_t *self, sluice_error_t *err);
+
+/* Totals so far, of finished tasks. */
+typedef struct {
+    uint64_t tasks, items, rows, bytes, snapshots, extents, file_bytes;
+    uint8_t digest[DIGEST_BYTES];      /* of what is in the ledger now */
+} writer_totals_t;
+void writer_totals (const writer_t *self, writer_totals_t *totals);
+
+/* Write the index of each table and the last attributes ("complete",
+ * "failed", "cancelled"), snapshot, cut the tail, punch holes, give the lock
+ * back (and remove the lock file). The file stays whole if it fails. */
+int writer_finish (writer_t *self, const char *status, sluice_error_t *err);
+
+/* Close without finishing: the file stays at its last snapshot. */
+void writer_destroy (writer_t **self_p);
+
+#endif

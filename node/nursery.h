@@ -1,0 +1,106 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* nursery.h - workers: born, fed, buried
+ *
+ * The agent's side of section 8 of the design. A *spawner* process is forked
+ * before the agent makes its ZeroMQ context (nursery_start); it is a child
+ * subreaper. For each run it forks a *zygote*, which loads the kernel, calls
+ * its open, closes every HDF5 file and forks one worker per slot. A worker's
+ * results come as memfd segments over a Unix socket (SCM_RIGHTS, once per
+ * segment: they are recycled), sealed against resizing and mapped read-only
+ * here, so that they outlive the worker.
+ *
+ * When the agent dies its sockets close: workers and zygotes end by
+ * themselves, and the spawner kills every descendant, `setsid` or not, and
+ * ends (invariant I9).
+ *
+ * Owned by the agent's thread; nothing here blocks for longer than a message.
+ */
+#ifndef NODE_NURSERY_H
+#define NODE_NURSERY_H
+
+#include "proto/msg.h"
+#include "proto/piece.h"
+#include "proto/share.h"
+
+typedef struct nursery nursery_t;      /* the spawner, one per agent */
+typedef struct crew crew_t;            /* zygote and workers of one run */
+
+/* Fork the spawner. Call before any thread or ZeroMQ context exists. */
+nursery_t *nursery_start (sluice_error_t *err);
+/* Ends the spawner, and with it every worker and all their descendants;
+ * returns when they are gone (10 s at most). */
+void nursery_destroy (nursery_t **self_p);
+/* Readable when the spawner has died: the agent cannot go on then. */
+int nursery_fd (const nursery_t *self);
+
+typedef struct {
+    const msg_hello_t *hello;          /* copied as needed */
+    const share_t *share;
+    unsigned slots;                    /* workers */
+    uint64_t memory;                   /* bytes, limit of a worker; 0: none */
+    unsigned segments;                 /* per worker, at least 2; together they are the
+                                          run's part of the outbox */
+    const char *scratch;               /* folder under which workers get theirs */
+    bool confine;                      /* Landlock */
+} crew_options_t;
+
+/* Begin a run: the zygote is forked and opens its inputs in the background.
+ * CREW_READY or CREW_LACKS tells how that went. */
+crew_t *crew_start (nursery_t *nursery, const crew_options_t *options,
+                    sluice_error_t *err);
+/* Kill zygote, workers and all descendants. Returns at once; segments that
+ * are still held (crew_release not called) stay mapped until they are
+ * released or the crew is destroyed. crew_gone says when all are dead. */
+void crew_kill (crew_t *self);
+bool crew_gone (crew_t *self);
+/* Unmaps everything. Kills first if need be. */
+void crew_destroy (crew_t **self_p);
+
+typedef enum {
+    CREW_NOTHING = 0,
+    CREW_READY,          /* kernel open; all workers are there */
+    CREW_LACKS,          /* the run cannot take place here: `text` */
+    CREW_PIECE,          /* a worker finished a piece */
+    CREW_IDLE,           /* a worker ended its task well (after its DONE piece) and is free */
+    CREW_FAILED,         /* an attempt failed; its worker (a new one, if it died) is free */
+    CREW_DIED            /* the zygote died: the run is over here, `text` */
+} crew_event_type_t;
+
+typedef struct {
+    crew_event_type_t type;
+    unsigned slot;
+    char text[1000];
+    /* CREW_PIECE */
+    piece_t piece;                     /* run, token, epoch, position not set */
+    const void *payload;               /* valid until crew_release */
+    uint32_t segment;                  /* handle for crew_release */
+    /* CREW_FAILED (strings belong to the event until the next call) */
+    msg_failed_t failed;
+} crew_event_t;
+
+/* Descriptors to poll for input; up to `max` are stored. The number changes
+ * when workers are born or die: ask before every poll. */
+size_t crew_fds (const crew_t *self, int *fds, size_t max);
+/* The next thing that happened, without waiting. Loop until CREW_NOTHING. */
+void crew_next (crew_t *self, crew_event_t *event);
+
+/* Hand a task to an idle worker. */
+int crew_assign (crew_t *self, unsigned slot, const task_t *task, sluice_error_t *err);
+/* Ask for the rest of the range back (sluice_yield says true from now on). */
+void crew_shed (crew_t *self, unsigned slot);
+/* Stop what the worker does: it and its descendants are killed and a new one
+ * is made. No CREW_FAILED comes; CREW_IDLE does, when the new one is there. */
+void crew_revoke (crew_t *self, unsigned slot);
+/* The slot's core is taken away or given back (SIGSTOP and SIGCONT to its
+ * group), for sharing cores between runs. */
+void crew_pause (crew_t *self, unsigned slot, bool pause);
+
+/* The piece's segment is not needed any more: the worker may fill it anew. */
+void crew_release (crew_t *self, uint32_t segment);
+
+/* Is this worker waiting for a free segment? (Its core can be lent.) */
+bool crew_waiting (const crew_t *self, unsigned slot);
+
+#endif
