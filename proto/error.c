@@ -7,8 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/text.h"
+
 static void make_printable (char *text)
 {
+    text_make_utf8 (text); /* it may be cut within a character */
     for (; *text; text++)
         if ((unsigned char) *text < 0x20 || *text == 0x7f)
             *text = '?';
@@ -37,8 +40,11 @@ int sluice_fail_at (sluice_error_t *err, const char *format, ...)
     va_start (args, format);
     int used = vsnprintf (err->text, sizeof err->text, format, args);
     va_end (args);
-    if (used >= 0 && (size_t) used < sizeof err->text)
-        snprintf (err->text + used, sizeof err->text - (size_t) used, ": %s", old);
+    if (used >= 0 && (size_t) used < sizeof err->text) {
+        size_t left = sizeof err->text - (size_t) used;
+        if (snprintf (err->text + used, left, ": %s", old) < 0)
+            err->text[used] = 0;
+    }
     make_printable (err->text);
     return -1;
 }
