@@ -12,7 +12,9 @@
  * bytes. Decoding takes bytes from anybody: nesting, counts and lengths are
  * checked against the bytes that are there before msgpack-c sees them, every
  * text is checked to be UTF-8 without NUL, and nothing is allocated that is
- * not paid for by bytes received (TRAPS: five bytes can ask for 4 GB).
+ * not paid for by bytes received (five bytes can ask msgpack-c for 4 GB).
+ * Numbers and lengths must stand in their shortest form, as the encoder writes
+ * them. Texts that are NULL are sent as "".
  */
 #ifndef PROTO_MSG_H
 #define PROTO_MSG_H
@@ -33,7 +35,10 @@ enum {
     MSG_MAX_SIZES = 1024,        /* in one OFFER */
     MSG_MAX_TABLES = 64,
     MSG_MAX_INPUTS = 4096,
-    MSG_MAX_TEXT = 64 << 10      /* of one text; parameters may hold 1 MiB */
+    MSG_MAX_PARAMS = 4096,
+    MSG_MAX_TEXT = 64 << 10,     /* of one text */
+    MSG_MAX_VALUE = 1 << 20,     /* of one parameter's value */
+    MSG_MAX_STDERR = 4 << 10     /* of stderr_tail */
 };
 
 typedef enum {
@@ -97,7 +102,7 @@ typedef struct {                       /* MSG_WELCOME; sent again after RESYNC *
     uint32_t cores, slots;
     uint64_t memory, outbox;           /* bytes */
     uint32_t epoch;                    /* of the PUSH socket */
-    char *endpoint;                    /* ipc://...; or tcp://*:PORT, the host being the
+    char *endpoint;                    /* ipc://... or tcp, host "*" and a port, the host being the
                                           one that the master reached the node by */
     uint8_t data_key[KEY_BYTES];       /* public: the node's PUSH; zeros: no CURVE */
     char *isa;                         /* instruction set that built-in kernels use there */
@@ -180,7 +185,7 @@ void run_text (const uint8_t run[RUN_BYTES], char text[2 * RUN_BYTES + 1]);
 bool run_parse (const char *text, uint8_t run[RUN_BYTES]);
 
 /* Check that `n` bytes are exactly one well-formed msgpack object whose
- * nesting is at most `depth` and whose announced counts fit in the bytes.
+ * nesting is at most `depth` (64 at most) and whose announced counts fit in the bytes.
  * Allocates nothing. Used before every msgpack-c call on foreign bytes. */
 bool msgpack_is_safe (const void *data, size_t n, unsigned depth);
 

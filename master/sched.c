@@ -1,0 +1,320 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#include "master/sched.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    uint64_t first, stop;
+    unsigned failures;
+    uint64_t task;               /* number of the task it was cut as before, or 0 */
+    uint32_t attempt;
+} range_t;
+
+typedef struct {
+    task_t task;
+    unsigned failures;
+    double started;
+    bool shed;
+} running_t;
+
+typedef struct {
+    bool used;
+    unsigned slots;
+    double pace;                 /* seconds per item; 0: not known */
+    running_t *running;
+    size_t nrunning, room;
+} node_t;
+
+struct sched {
+    sched_options_t options;
+    range_t *pending;            /* a stack: the last is cut next */
+    size_t npending, room;
+    node_t *nodes;
+    size_t nnodes;
+    uint64_t next_task;
+    double pace;                 /* of all nodes together */
+    bool stopped;
+    sched_counts_t counts;
+};
+
+static int push_range (sched_t *self, range_t range)
+{
+    if (range.first >= range.stop)
+        return 0;
+    if (self->npending == self->room) {
+        size_t room = self->room ? 2 * self->room : 64;
+        range_t *grown = realloc (self->pending, room * sizeof *grown);
+        if (!grown)
+            return -1;
+        self->pending = grown;
+        self->room = room;
+    }
+    self->pending[self->npending++] = range;
+    self->counts.pending += range.stop - range.first;
+    return 0;
+}
+
+sched_t *sched_new (const sched_options_t *options)
+{
+    sched_t *self = calloc (1, sizeof *self);
+    if (!self)
+        return NULL;
+    self->options = *options;
+    if (self->options.target <= 0)
+        self->options.target = 2.0;
+    if (self->options.crash_limit == 0)
+        self->options.crash_limit = 3;
+    self->counts.items = options->items;
+    self->next_task = 1;
+    if (push_range (self, (range_t) {.stop = options->items}))
+        sched_destroy (&self);
+    return self;
+}
+
+void sched_destroy (sched_t **self_p)
+{
+    sched_t *self = *self_p;
+    if (!self)
+        return;
+    for (size_t i = 0; i < self->nnodes; i++)
+        free (self->nodes[i].running);
+    free (self->nodes);
+    free (self->pending);
+    free (self);
+    *self_p = NULL;
+}
+
+static node_t *find_node (const sched_t *self, unsigned node)
+{
+    return node < self->nnodes && self->nodes[node].used ? &self->nodes[node] : NULL;
+}
+
+int sched_join (sched_t *self, unsigned node, unsigned slots)
+{
+    if (node >= self->nnodes) {
+        size_t n = (size_t) node + 16;
+        node_t *grown = realloc (self->nodes, n * sizeof *grown);
+        if (!grown)
+            return -1;
+        memset (grown + self->nnodes, 0, (n - self->nnodes) * sizeof *grown);
+        self->nodes = grown;
+        self->nnodes = n;
+    }
+    sched_leave (self, node, NULL, NULL);
+    self->nodes[node] = (node_t) {.used = true, .slots = slots ? slots : 1};
+    return 0;
+}
+
+/* Take a running task off its node's list. */
+static void remove_running (sched_t *self, node_t *n, size_t i)
+{
+    self->counts.running -= n->running[i].task.stop - n->running[i].task.first;
+    self->counts.tasks_running--;
+    n->running[i] = n->running[--n->nrunning];
+}
+
+void sched_leave (sched_t *self, unsigned node, sched_task_fn *dropped, void *arg)
+{
+    node_t *n = find_node (self, node);
+    if (!n)
+        return;
+    while (n->nrunning > 0) {
+        running_t r = n->running[n->nrunning - 1];
+        remove_running (self, n, n->nrunning - 1);
+        if (dropped)
+            dropped (arg, &r.task);
+        push_range (self, (range_t) {r.task.first, r.task.stop, r.failures, r.task.task,
+                                     r.task.attempt});
+        self->counts.retried++;
+    }
+    free (n->running);
+    memset (n, 0, sizeof *n);
+}
+
+/* How many items the next task for this node should have. */
+static uint64_t guided_size (const sched_t *self, const node_t *n)
+{
+    if (self->options.items_per_task)
+        return self->options.items_per_task;
+    double pace = n->pace > 0 ? n->pace : self->pace;
+    if (pace <= 0)
+        return 1;                /* nothing is known yet: a probe */
+    uint64_t slots = 0;
+    for (size_t i = 0; i < self->nnodes; i++)
+        slots += self->nodes[i].used ? self->nodes[i].slots : 0;
+    double by_time = self->options.target / pace;
+    double by_share = (double) self->counts.pending / (2.0 * (double) (slots ? slots : 1));
+    double size = by_time < by_share ? by_time : by_share;
+    return size < 1 ? 1 : size > 1e15 ? (uint64_t) 1e15 : (uint64_t) size;
+}
+
+bool sched_next (sched_t *self, unsigned node, double now, task_t *task)
+{
+    node_t *n = find_node (self, node);
+    if (!n || self->stopped || self->npending == 0)
+        return false;
+    if (n->nrunning == n->room) {
+        size_t room = n->room ? 2 * n->room : 16;
+        running_t *grown = realloc (n->running, room * sizeof *grown);
+        if (!grown)
+            return false;
+        n->running = grown;
+        n->room = room;
+    }
+    uint64_t size = guided_size (self, n);
+    range_t *range = &self->pending[self->npending - 1];
+    bool whole = range->stop - range->first <= size;
+    task_t cut = {.first = range->first,
+                  .stop = whole ? range->stop : range->first + size};
+    unsigned failures = range->failures;
+    /* A range that goes out again as it was is the same task, next attempt. */
+    if (range->task && whole) {
+        cut.task = range->task;
+        cut.attempt = range->attempt + 1;
+    } else {
+        cut.task = self->next_task++;
+        cut.attempt = 1;
+        range->task = 0;         /* what is left of it is another task too */
+    }
+    if (whole)
+        self->npending--;
+    else
+        range->first = cut.stop;
+    self->counts.pending -= cut.stop - cut.first;
+    self->counts.running += cut.stop - cut.first;
+    self->counts.tasks_running++;
+    n->running[n->nrunning++] = (running_t) {cut, failures, now, false};
+    *task = cut;
+    return true;
+}
+
+static running_t *find_running (const sched_t *self, unsigned node, uint64_t task,
+                                uint32_t attempt)
+{
+    node_t *n = find_node (self, node);
+    for (size_t i = 0; n && i < n->nrunning; i++)
+        if (n->running[i].task.task == task && n->running[i].task.attempt == attempt)
+            return &n->running[i];
+    return NULL;
+}
+
+bool sched_running (const sched_t *self, unsigned node, uint64_t task, uint32_t attempt)
+{
+    return find_running (self, node, task, attempt) != NULL;
+}
+
+static double mix (double old, double fresh)
+{
+    return old > 0 ? 0.7 * old + 0.3 * fresh : fresh;
+}
+
+bool sched_done (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
+                 uint64_t stop, double seconds)
+{
+    running_t *found = find_running (self, node, task, attempt);
+    if (!found || stop > found->task.stop || stop < found->task.first)
+        return false;
+    node_t *n = find_node (self, node);
+    running_t r = *found;
+    remove_running (self, n, (size_t) (found - n->running));
+    uint64_t items = stop - r.task.first;
+    if (items > 0) {
+        double pace = seconds / (double) items;
+        if (pace < 1e-9)
+            pace = 1e-9;
+        n->pace = mix (n->pace, pace);
+        self->pace = mix (self->pace, pace);
+        self->counts.done += items;
+        self->counts.tasks_done++;
+    }
+    push_range (self, (range_t) {.first = stop, .stop = r.task.stop});
+    return true;
+}
+
+int sched_failed (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
+                  uint64_t item, uint64_t *first, uint64_t *stop)
+{
+    running_t *found = find_running (self, node, task, attempt);
+    if (!found)
+        return -1;
+    node_t *n = find_node (self, node);
+    running_t r = *found;
+    remove_running (self, n, (size_t) (found - n->running));
+    *first = r.task.first;
+    *stop = r.task.stop;
+    uint64_t items = r.task.stop - r.task.first;
+    unsigned failures = r.failures + 1;
+    if (items == 1 && failures >= self->options.crash_limit) {
+        self->counts.failed++;
+        return 1;
+    }
+    self->counts.retried++;
+    if (items == 1) {
+        push_range (self, (range_t) {r.task.first, r.task.stop, failures, r.task.task,
+                                     r.task.attempt});
+        return 0;
+    }
+    if (item <= r.task.first || item >= r.task.stop) {
+        /* It failed at its first item, or nobody knows: the first alone, and
+         * the rest in halves, so that a bad item is found in few steps. */
+        uint64_t second = r.task.first + 1, middle = second + (r.task.stop - second) / 2;
+        push_range (self, (range_t) {.first = middle, .stop = r.task.stop});
+        push_range (self, (range_t) {.first = second, .stop = middle});
+        push_range (self, (range_t) {.first = r.task.first, .stop = second, .failures = 1});
+    } else {
+        push_range (self, (range_t) {.first = item, .stop = r.task.stop});
+        push_range (self, (range_t) {.first = r.task.first, .stop = item});
+    }
+    return 0;
+}
+
+bool sched_shed (sched_t *self, double now, unsigned *node, task_t *task)
+{
+    running_t *best = NULL;
+    double most = 0.5 * self->options.target;
+    if (self->npending > 0 || self->stopped || self->options.items_per_task)
+        return false;
+    for (size_t i = 0; i < self->nnodes; i++) {
+        node_t *n = &self->nodes[i];
+        double pace = n->pace > 0 ? n->pace : self->pace;
+        for (size_t k = 0; n->used && k < n->nrunning; k++) {
+            running_t *r = &n->running[k];
+            uint64_t items = r->task.stop - r->task.first;
+            double age = now - r->started;
+            if (r->shed || items < 2 || age < 0.5 * self->options.target)
+                continue;
+            /* With no pace known, a task that runs for long is as long again. */
+            double left = pace > 0 ? pace * (double) items - age : age;
+            if (left < age * 0.5)
+                left = age * 0.5;
+            if (left > most) {
+                most = left;
+                best = r;
+                *node = (unsigned) i;
+            }
+        }
+    }
+    if (!best)
+        return false;
+    best->shed = true;
+    *task = best->task;
+    return true;
+}
+
+void sched_counts (const sched_t *self, sched_counts_t *counts)
+{
+    *counts = self->counts;
+}
+
+bool sched_finished (const sched_t *self)
+{
+    return self->counts.running == 0 && (self->counts.pending == 0 || self->stopped);
+}
+
+void sched_stop (sched_t *self)
+{
+    self->stopped = true;
+}

@@ -1,0 +1,76 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* sched.h - which items go to whom, and what is done
+ *
+ * Items 0 <= i < n are pending, running, done or failed; all of it is kept
+ * as ranges, so ten million items cost nothing until they are cut. A task is
+ * a range cut for one node when it has a free slot: guided self-scheduling
+ * towards `target` seconds each, smaller at the end (design, section 9).
+ *
+ * A failed range of several items is cut around the item where it failed and
+ * tried again; an item that failed alone `crash_limit` times is failed for
+ * good. A node's loss puts its ranges back without blame.
+ *
+ * Single-threaded; owned by the control loop. Nodes are small numbers.
+ */
+#ifndef MASTER_SCHED_H
+#define MASTER_SCHED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "proto/msg.h"
+
+typedef struct {
+    uint64_t items;
+    uint64_t items_per_task;      /* 0: guided */
+    double target;                /* seconds a task should take; 0: 2.0 */
+    unsigned crash_limit;         /* 0: 3 */
+} sched_options_t;
+
+typedef struct sched sched_t;
+
+sched_t *sched_new (const sched_options_t *options);
+void sched_destroy (sched_t **self_p);
+
+/* A node takes part with `slots` slots (for the size of the last tasks). */
+int sched_join (sched_t *self, unsigned node, unsigned slots);
+
+typedef void (sched_task_fn) (void *arg, const task_t *task);
+/* A node is gone: its tasks are pending again; `dropped` hears of each. */
+void sched_leave (sched_t *self, unsigned node, sched_task_fn *dropped, void *arg);
+
+/* Cut the next task for this node. False: nothing is pending. */
+bool sched_next (sched_t *self, unsigned node, double now, task_t *task);
+
+/* Is this attempt one that runs at this node? */
+bool sched_running (const sched_t *self, unsigned node, uint64_t task, uint32_t attempt);
+
+/* The ledger has items task.first <= i < stop of this attempt, which took
+ * `seconds`. What is left of its range is pending again. False: stale. */
+bool sched_done (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
+                 uint64_t stop, double seconds);
+
+/* The attempt ended without a result, at `item`. Fills the range it had.
+ * Returns 1 when its items are failed for good (one item), 0 when they are
+ * tried again, -1 when it is stale. */
+int sched_failed (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
+                  uint64_t item, uint64_t *first, uint64_t *stop);
+
+/* The running task that is worth taking a part of, when slots are idle and
+ * nothing is pending: the one with the most work left by its node's pace,
+ * started at least `target`/2 ago, asked only once. False: none. */
+bool sched_shed (sched_t *self, double now, unsigned *node, task_t *task);
+
+typedef struct {
+    uint64_t items, pending, running, done, failed;      /* items */
+    uint64_t tasks_running, tasks_done, retried;         /* tasks */
+} sched_counts_t;
+void sched_counts (const sched_t *self, sched_counts_t *counts);
+
+/* Nothing pending and nothing running. */
+bool sched_finished (const sched_t *self);
+/* No more tasks are cut from now on (cancel, --fail-fast). */
+void sched_stop (sched_t *self);
+
+#endif
