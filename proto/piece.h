@@ -18,7 +18,9 @@
  *   DONE   the task's last piece: what is left of each table (parts may be
  *          none), and what is known of the whole task. It says "done".
  *   EMPTY  stands in for a piece that was dropped after it was offered: the
- *          same cost, no payload that counts
+ *          same cost, no payload that counts. The simplest one is the old
+ *          header with this kind and a payload frame of no bytes: its `payload`
+ *          still says what was offered. It may also have no parts.
  *
  * `position` is the sum of the costs of all pieces of this node, run and
  * epoch-independent stream before this one; the cost of a piece is the bytes
@@ -75,12 +77,15 @@ typedef struct {
 } piece_t;
 
 /* Encode the header of a piece into `out` (PIECE_MAX_HEADER bytes); returns
- * its length, which does not depend on token, epoch and position. */
+ * its length, which does not depend on token, epoch, position and kind. 0 if it
+ * has more than PIECE_MAX_PARTS parts or its payload 4 GiB. */
 size_t piece_encode (const piece_t *piece, uint8_t *out);
 
 /* Decode a header that came from anybody; checks it against the length of
- * the payload frame, that parts tile the payload, and all bounds. For EMPTY
- * the payload frame may have any length. */
+ * the payload frame, that parts tile the payload in whole rows, and all
+ * bounds. For EMPTY the payload frame may have any length. Whether `row`,
+ * `rows` and the table fit the run, and the xxh3 of the bytes, is for the
+ * caller to check. */
 int piece_decode (const void *header, size_t n, uint64_t payload_bytes, piece_t *piece,
                   sluice_error_t *err);
 
@@ -89,6 +94,7 @@ uint64_t chunk_rows_for (uint64_t row_bytes);
 
 /* sum += value, both little-endian 128-bit numbers. */
 void digest_add (uint8_t sum[DIGEST_BYTES], const uint8_t value[DIGEST_BYTES]);
+/* As a number in hex, highest digit first: as xxhsum -H2 prints it. */
 void digest_text (const uint8_t digest[DIGEST_BYTES], char text[2 * DIGEST_BYTES + 1]);
 
 /* The digest of one item in one table: XXH3-128 over the table's name with
@@ -101,7 +107,14 @@ void item_hash_rows (item_hash_t *self, const void *rows, size_t bytes);
 void item_hash_end (item_hash_t *self, uint8_t digest[DIGEST_BYTES]);
 
 /* The digest of a table's declaration (name, dtype) or of a constant array
- * (name, dtype, shape, data): counted once in a run's digest. */
+ * (name, dtype, shape, data): counted once in a run's digest. XXH3-128 over
+ *
+ *   NUL "table" NUL H(name) H(dtype)
+ *   NUL "array" NUL H(name) H(dtype) ndim shape[0] ... H(data)
+ *
+ * where H is XXH3-128 of a text without its NUL (of the canonical text of the
+ * dtype) or of the data, 16 bytes, and numbers have 8 bytes; all little-endian.
+ * No table's name is empty, so that no item's digest covers the same bytes. */
 void table_digest (const char *name, const char *dtype, uint8_t digest[DIGEST_BYTES]);
 int array_digest (const char *name, const sluice_array_t *array,
                   uint8_t digest[DIGEST_BYTES], sluice_error_t *err);
