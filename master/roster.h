@@ -1,0 +1,43 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* roster.h - which nodes are there
+ *
+ * A thread of its own (a zactor) listens for beacons on every interface and
+ * reads SHARE/.sluice/nodes every two seconds, since a share that hangs must
+ * not stop the control loop. What verifies under the cluster's key is passed
+ * on; a beacon is a hint only, and who is there is who answers HELLO.
+ *
+ * Listening is a plain UDP socket and not zbeacon: zbeacon listens on the one
+ * interface it chose, and a master on a host with several wants them all.
+ */
+#ifndef MASTER_ROSTER_H
+#define MASTER_ROSTER_H
+
+#include "proto/beacon.h"
+
+typedef struct roster roster_t;
+
+typedef struct {
+    uint8_t uuid[16];
+    uint64_t boot;
+    uint32_t slots;
+    char host[BEACON_HOST];
+    char endpoint[80];           /* tcp://ADDRESS:PORT */
+    bool by_beacon;              /* else from the share's folder */
+} found_t;
+
+/* Begin to look. Share and cluster are borrowed until roster_destroy. */
+roster_t *roster_new (const share_t *share, const cluster_t *cluster,
+                      sluice_error_t *err);
+void roster_destroy (roster_t **self_p);
+
+/* To be polled for input. */
+void *roster_socket (const roster_t *self);
+/* The next node seen (again and again while it is there), without waiting. */
+bool roster_next (roster_t *self, found_t *found);
+
+/* Records dropped because they did not verify. */
+uint64_t roster_refused (const roster_t *self);
+
+#endif

@@ -1,0 +1,69 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* wthread.h - the writer in a thread of its own
+ *
+ * A slow disk must not stop heartbeats (invariant I10), so the control loop
+ * hands pieces over and hears later that they are in the file. This is the
+ * one queue that two threads share (master's documented one): both ways
+ * linked lists under one mutex, and an eventfd that the control loop polls.
+ *
+ * Everything queued is bounded by the gate's window. The thread owns the
+ * writer, and with it all of HDF5, until wthread_destroy.
+ */
+#ifndef MASTER_WTHREAD_H
+#define MASTER_WTHREAD_H
+
+#include <zmq.h>
+#include "master/writer.h"
+
+typedef struct wthread wthread_t;
+
+/* Start the thread; it takes the writer over (also on failure). When the
+ * disk is full it tries again each second for `patience` seconds. */
+wthread_t *wthread_new (writer_t *writer, double patience, sluice_error_t *err);
+
+/* Stop at once (what is queued is thrown away) and close the writer; the file
+ * stays at its last snapshot unless wthread_finish was heard to be done. */
+void wthread_destroy (wthread_t **self_p);
+
+int wthread_fd (const wthread_t *self);
+
+/* Hand over a piece: both frames are taken (moved). `cost` comes back in
+ * WTHREAD_WROTE. 0 or -1 (out of memory; the frames are still the caller's). */
+int wthread_piece (wthread_t *self, unsigned node, zmq_msg_t *header, zmq_msg_t *payload,
+                   uint64_t cost);
+void wthread_drop (wthread_t *self, uint64_t task, uint32_t attempt);
+int wthread_node (wthread_t *self, unsigned node, const msg_welcome_t *welcome);
+int wthread_failure (wthread_t *self, unsigned node, const msg_failed_t *failed,
+                     uint64_t first, uint64_t stop, bool final);
+void wthread_finish (wthread_t *self, const char *status);
+
+typedef enum {
+    WTHREAD_NOTHING = 0,
+    WTHREAD_WROTE,       /* `cost` bytes left memory; if `done`, the ledger has the task */
+    WTHREAD_REFUSED,     /* as WROTE, but the piece was not accepted: `error` */
+    WTHREAD_FULL,        /* the disk is full, waiting: `error` */
+    WTHREAD_SPACE,       /* there is space again */
+    WTHREAD_FINISHED,    /* wthread_finish is done */
+    WTHREAD_BROKEN       /* the writer cannot go on: `error` */
+} wthread_event_type_t;
+
+typedef struct {
+    wthread_event_type_t type;
+    unsigned node;
+    uint64_t cost;
+    bool done;
+    uint64_t task;
+    uint32_t attempt;
+    uint64_t stop;
+    double seconds;
+    sluice_error_t error;
+} wthread_event_t;
+
+bool wthread_next (wthread_t *self, wthread_event_t *event);
+
+/* The writer's totals as of its last action. */
+void wthread_totals (wthread_t *self, writer_totals_t *totals);
+
+#endif
