@@ -11,6 +11,7 @@
  *   subkey 2  seed of the CURVE pair that members connect with
  *   subkey 3  the beacon's MAC key
  *   subkey 4  seed of the CURVE pair that a master's query socket serves with
+ *   subkey 5  the fingerprint
  *
  * kdf context "sluice_1". Secrets are wiped when a cluster_t is destroyed.
  */
@@ -36,7 +37,8 @@ typedef struct cluster cluster_t;
 int key_create (const char *path, sluice_error_t *err);
 
 /* Read the key file and derive. Refuses a file of another size, and one that
- * others than its owner can read, saying the chmod that mends it. */
+ * others than its owner can read, saying the chmod that mends it (but a systemd
+ * credential, in $CREDENTIALS_DIRECTORY, may show group bits). */
 cluster_t *cluster_new_from_file (const char *path, sluice_error_t *err);
 /* Derive from 32 bytes. */
 cluster_t *cluster_new (const uint8_t key[KEY_BYTES], sluice_error_t *err);

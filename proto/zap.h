@@ -29,11 +29,14 @@ void zap_destroy (zap_t **self_p);
 void *zap_socket (const zap_t *self);
 void zap_answer (zap_t *self);
 
-/* Admit this client key in `domain`, or (NULL) nobody any more. */
+/* Admit this client key (and no other) in `domain`, or (NULL) nobody any more;
+ * connections that are open stay so. A socket's domain must not be empty:
+ * libzmq does not ask about those that have no mechanism. */
 int zap_allow (zap_t *self, const char *domain, const uint8_t client_key[KEY_BYTES],
                sluice_error_t *err);
 
-/* Handshakes refused so far. */
+/* Handshakes refused so far. Peers that do not speak CURVE at all fail in
+ * libzmq before anybody is asked, and are not among them. */
 uint64_t zap_refused (const zap_t *self);
 
 #endif
