@@ -160,7 +160,9 @@ Test (surface, mesh_agrees_with_plane)
         surface_destroy (&s);
         surface_destroy (&m);
     }
-    cr_assert_leq (off_rrup, 1e-5, "rrup %g", off_rrup);
+    /* The bottom corners lie closer together than the top ones by up to 0.7 %, as
+     * the earth is round; a plane's rrup takes the mean rectangle. */
+    cr_assert_leq (off_rrup, 5e-3, "rrup %g", off_rrup);
     cr_assert_leq (off_rjb, 3e-3, "rjb %g", off_rjb);
     cr_assert_leq (off_rx, 3e-3, "rx %g", off_rx);
     csv_free (&t);
