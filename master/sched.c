@@ -17,15 +17,19 @@ typedef struct {
     task_t task;
     unsigned failures;
     double started;
-    bool shed;
+    bool shed, delivered;
 } running_t;
+
+typedef struct {
+    running_t *tasks;
+    size_t n, room;
+} running_list_t;
 
 typedef struct {
     bool used;
     unsigned slots;
     double pace;                 /* seconds per item; 0: not known */
-    running_t *running;
-    size_t nrunning, room;
+    running_list_t running;
 } node_t;
 
 struct sched {
@@ -34,6 +38,7 @@ struct sched {
     size_t npending, room;
     node_t *nodes;
     size_t nnodes;
+    running_list_t orphans;      /* delivered by nodes that are gone since */
     uint64_t next_task;
     double pace;                 /* of all nodes together */
     bool stopped;
@@ -80,7 +85,8 @@ void sched_destroy (sched_t **self_p)
     if (!self)
         return;
     for (size_t i = 0; i < self->nnodes; i++)
-        free (self->nodes[i].running);
+        free (self->nodes[i].running.tasks);
+    free (self->orphans.tasks);
     free (self->nodes);
     free (self->pending);
     free (self);
@@ -108,12 +114,36 @@ int sched_join (sched_t *self, unsigned node, unsigned slots)
     return 0;
 }
 
-/* Take a running task off its node's list. */
-static void remove_running (sched_t *self, node_t *n, size_t i)
+static int list_add (running_list_t *list, running_t r)
 {
-    self->counts.running -= n->running[i].task.stop - n->running[i].task.first;
+    if (list->n == list->room) {
+        size_t room = list->room ? 2 * list->room : 16;
+        running_t *grown = realloc (list->tasks, room * sizeof *grown);
+        if (!grown)
+            return -1;
+        list->tasks = grown;
+        list->room = room;
+    }
+    list->tasks[list->n++] = r;
+    return 0;
+}
+
+static running_t *list_find (const running_list_t *list, uint64_t task, uint32_t attempt)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (list->tasks[i].task.task == task && list->tasks[i].task.attempt == attempt)
+            return &list->tasks[i];
+    return NULL;
+}
+
+/* Take the running task `r` off its list. */
+static running_t remove_running (sched_t *self, running_list_t *list, running_t *r)
+{
+    running_t taken = *r;
+    self->counts.running -= taken.task.stop - taken.task.first;
     self->counts.tasks_running--;
-    n->running[i] = n->running[--n->nrunning];
+    *r = list->tasks[--list->n];
+    return taken;
 }
 
 void sched_leave (sched_t *self, unsigned node, sched_task_fn *dropped, void *arg)
@@ -121,16 +151,21 @@ void sched_leave (sched_t *self, unsigned node, sched_task_fn *dropped, void *ar
     node_t *n = find_node (self, node);
     if (!n)
         return;
-    while (n->nrunning > 0) {
-        running_t r = n->running[n->nrunning - 1];
-        remove_running (self, n, n->nrunning - 1);
+    running_list_t *list = &n->running;
+    while (list->n > 0) {
+        running_t *last = &list->tasks[list->n - 1];
+        if (last->delivered && list_add (&self->orphans, *last) == 0) {
+            list->n--;           /* still running, as far as the counts go */
+            continue;
+        }
+        running_t r = remove_running (self, list, last);
         if (dropped)
             dropped (arg, &r.task);
         push_range (self, (range_t) {r.task.first, r.task.stop, r.failures, r.task.task,
                                      r.task.attempt});
         self->counts.retried++;
     }
-    free (n->running);
+    free (list->tasks);
     memset (n, 0, sizeof *n);
 }
 
@@ -156,14 +191,6 @@ bool sched_next (sched_t *self, unsigned node, double now, task_t *task)
     node_t *n = find_node (self, node);
     if (!n || self->stopped || self->npending == 0)
         return false;
-    if (n->nrunning == n->room) {
-        size_t room = n->room ? 2 * n->room : 16;
-        running_t *grown = realloc (n->running, room * sizeof *grown);
-        if (!grown)
-            return false;
-        n->running = grown;
-        n->room = room;
-    }
     uint64_t size = guided_size (self, n);
     range_t *range = &self->pending[self->npending - 1];
     bool whole = range->stop - range->first <= size;
@@ -179,6 +206,8 @@ bool sched_next (sched_t *self, unsigned node, double now, task_t *task)
         cut.attempt = 1;
         range->task = 0;         /* what is left of it is another task too */
     }
+    if (list_add (&n->running, (running_t) {.task = cut, .failures = failures, .started = now}))
+        return false;
     if (whole)
         self->npending--;
     else
@@ -186,24 +215,32 @@ bool sched_next (sched_t *self, unsigned node, double now, task_t *task)
     self->counts.pending -= cut.stop - cut.first;
     self->counts.running += cut.stop - cut.first;
     self->counts.tasks_running++;
-    n->running[n->nrunning++] = (running_t) {cut, failures, now, false};
     *task = cut;
     return true;
 }
 
-static running_t *find_running (const sched_t *self, unsigned node, uint64_t task,
-                                uint32_t attempt)
+/* A task that runs at `node` or was delivered by it, and the list it is on. */
+static running_t *find_running (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
+                                running_list_t **list)
 {
     node_t *n = find_node (self, node);
-    for (size_t i = 0; n && i < n->nrunning; i++)
-        if (n->running[i].task.task == task && n->running[i].task.attempt == attempt)
-            return &n->running[i];
-    return NULL;
+    *list = n ? &n->running : &self->orphans;
+    return list_find (*list, task, attempt);
 }
 
-bool sched_running (const sched_t *self, unsigned node, uint64_t task, uint32_t attempt)
+const task_t *sched_running (const sched_t *self, unsigned node, uint64_t task, uint32_t attempt)
 {
-    return find_running (self, node, task, attempt) != NULL;
+    const node_t *n = find_node (self, node);
+    const running_t *r = n ? list_find (&n->running, task, attempt) : NULL;
+    return r && !r->delivered ? &r->task : NULL;
+}
+
+void sched_delivered (sched_t *self, unsigned node, uint64_t task, uint32_t attempt)
+{
+    node_t *n = find_node (self, node);
+    running_t *r = n ? list_find (&n->running, task, attempt) : NULL;
+    if (r)
+        r->delivered = true;
 }
 
 static double mix (double old, double fresh)
@@ -214,18 +251,19 @@ static double mix (double old, double fresh)
 bool sched_done (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
                  uint64_t stop, double seconds)
 {
-    running_t *found = find_running (self, node, task, attempt);
+    running_list_t *list;
+    running_t *found = find_running (self, node, task, attempt, &list);
     if (!found || stop > found->task.stop || stop < found->task.first)
         return false;
     node_t *n = find_node (self, node);
-    running_t r = *found;
-    remove_running (self, n, (size_t) (found - n->running));
+    running_t r = remove_running (self, list, found);
     uint64_t items = stop - r.task.first;
     if (items > 0) {
         double pace = seconds / (double) items;
         if (pace < 1e-9)
             pace = 1e-9;
-        n->pace = mix (n->pace, pace);
+        if (n)
+            n->pace = mix (n->pace, pace);
         self->pace = mix (self->pace, pace);
         self->counts.done += items;
         self->counts.tasks_done++;
@@ -237,12 +275,11 @@ bool sched_done (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
 int sched_failed (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
                   uint64_t item, uint64_t *first, uint64_t *stop)
 {
-    running_t *found = find_running (self, node, task, attempt);
+    running_list_t *list;
+    running_t *found = find_running (self, node, task, attempt, &list);
     if (!found)
         return -1;
-    node_t *n = find_node (self, node);
-    running_t r = *found;
-    remove_running (self, n, (size_t) (found - n->running));
+    running_t r = remove_running (self, list, found);
     *first = r.task.first;
     *stop = r.task.stop;
     uint64_t items = r.task.stop - r.task.first;
@@ -280,11 +317,11 @@ bool sched_shed (sched_t *self, double now, unsigned *node, task_t *task)
     for (size_t i = 0; i < self->nnodes; i++) {
         node_t *n = &self->nodes[i];
         double pace = n->pace > 0 ? n->pace : self->pace;
-        for (size_t k = 0; n->used && k < n->nrunning; k++) {
-            running_t *r = &n->running[k];
+        for (size_t k = 0; n->used && k < n->running.n; k++) {
+            running_t *r = &n->running.tasks[k];
             uint64_t items = r->task.stop - r->task.first;
             double age = now - r->started;
-            if (r->shed || items < 2 || age < 0.5 * self->options.target)
+            if (r->shed || r->delivered || items < 2 || age < 0.5 * self->options.target)
                 continue;
             /* With no pace known, a task that runs for long is as long again. */
             double left = pace > 0 ? pace * (double) items - age : age;

@@ -43,8 +43,14 @@ void sched_leave (sched_t *self, unsigned node, sched_task_fn *dropped, void *ar
 /* Cut the next task for this node. False: nothing is pending. */
 bool sched_next (sched_t *self, unsigned node, double now, task_t *task);
 
-/* Is this attempt one that runs at this node? */
-bool sched_running (const sched_t *self, unsigned node, uint64_t task, uint32_t attempt);
+/* The task, if this attempt of it runs at this node and its result is not yet
+ * delivered; else NULL. Valid until the next call. */
+const task_t *sched_running (const sched_t *self, unsigned node, uint64_t task, uint32_t attempt);
+
+/* Its last piece was handed to the writer: whatever becomes of the node, the
+ * ledger will have it (sched_done) or the writer refuse it (sched_failed).
+ * Until then it counts as running, and sched_leave leaves it alone. */
+void sched_delivered (sched_t *self, unsigned node, uint64_t task, uint32_t attempt);
 
 /* The ledger has items task.first <= i < stop of this attempt, which took
  * `seconds`. What is left of its range is pending again. False: stale. */

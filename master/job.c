@@ -1,0 +1,253 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#include "master/job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "calc/jobfile.h"
+
+uint64_t default_buffer (void)
+{
+    const uint64_t least = 64ull << 20, most = 1ull << 30;
+    uint64_t free_kib = 0;
+    char line[128];
+    FILE *f = fopen ("/proc/meminfo", "re");
+    while (f && fgets (line, sizeof line, f))
+        if (sscanf (line, "MemAvailable: %lu", &free_kib) == 1)
+            break;
+    if (f)
+        fclose (f);
+    uint64_t part = free_kib * 1024 / 8;
+    return part < least ? least : part > most ? most : part;
+}
+
+static char *owner_name (void)
+{
+    char host[65] = "localhost", *text = NULL;
+    gethostname (host, sizeof host - 1);
+    const struct passwd *user = getpwuid (getuid ());
+    char number[16];
+    snprintf (number, sizeof number, "%u", (unsigned) getuid ());
+    return asprintf (&text, "%s@%s", user ? user->pw_name : number, host) < 0 ? NULL : text;
+}
+
+/* Where the job file stands, absolute, links of the folder resolved. */
+static int find_folder (job_t *self, sluice_error_t *err)
+{
+    const char *path = self->options.path;
+    char *copy = strdup (path), real[PATH_MAX];
+    if (!copy || !realpath (dirname (copy), real)) {
+        free (copy);
+        return sluice_fail (err, SLUICE_EINPUT, "%s: %s", path, strerror (errno));
+    }
+    free (copy);
+    self->folder = strdup (real);
+    copy = strdup (path);
+    self->name = copy ? strdup (basename (copy)) : NULL;
+    free (copy);
+    return self->folder && self->name ? 0 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+}
+
+/* Share and key. Without a share around the job file the run is embedded and
+ * takes any path; a share without a key we may read is an error only when
+ * the network is asked for. */
+static int find_share (job_t *self, sluice_error_t *err)
+{
+    const run_options_t *o = &self->options;
+    sluice_error_t why = {0};
+    if (!o->serial && !o->no_network) {
+        self->share = share_find (self->folder, &why);
+        if (!self->share && why.code != SLUICE_OK) {
+            *err = why;
+            return -1;
+        }
+    }
+    bool asked = o->nnodes > 0 || o->no_local || o->key;
+    if (!self->share) {
+        if (asked && !o->serial && !o->no_network)
+            return sluice_fail (err, SLUICE_EINPUT,
+                                "%s: no folder above it is a share, so nodes could not read "
+                                "its files; make one with: sluice init DIR",
+                                o->path);
+        self->share = share_new_open (err);
+        return self->share ? 0 : -1;
+    }
+    const char *key = o->key ? o->key : getenv ("SLUICE_KEY");
+    if (!key || !*key)
+        key = share_key_path (self->share);
+    self->cluster = cluster_new_from_file (key, err);
+    return self->cluster ? 0 : -1;
+}
+
+/* `kernel = FILE` or `calculation_mode = NAME`. */
+static int find_kernel (job_t *self, sluice_error_t *err)
+{
+    const char *file = sluice_params_get (self->params, "kernel");
+    const char *mode = sluice_params_get (self->params, "calculation_mode");
+    if (file && mode)
+        return sluice_params_fail (self->params, "kernel", err,
+                                   "a job has either a kernel or a calculation_mode");
+    if (!file && !mode)
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "%s: neither kernel nor calculation_mode is given: what is to "
+                            "be computed?",
+                            self->options.path);
+    if (mode) {
+        self->kernel = kernel_builtin (mode, err);
+        if (!self->kernel)
+            return sluice_params_fail (self->params, "calculation_mode", err, "%s",
+                                       err ? err->text : "");
+        return asprintf (&self->kernel_name, "builtin:%s", mode) < 0 ? -1 : 0;
+    }
+    char *path = NULL;
+    if (asprintf (&path, "%s%s%s", file[0] == '/' ? "" : self->folder,
+                  file[0] == '/' ? "" : "/", file)
+        < 0)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    sluice_error_t why = {0};
+    self->kernel_name = share_relative (self->share, path, &why);
+    int fd = self->kernel_name ? share_openat (self->share, self->kernel_name, O_RDONLY, 0, &why)
+                               : -1;
+    if (fd >= 0) {
+        self->kernel = kernel_load (fd, path, NULL, &why);
+        close (fd);
+    }
+    free (path);
+    if (!self->kernel)
+        return sluice_params_fail (self->params, "kernel", err, "%s", why.text);
+    return 0;
+}
+
+static int find_seed (job_t *self, sluice_error_t *err)
+{
+    self->seed = 42;                 /* OpenQuake's default for random_seed */
+    if (sluice_params_u64 (self->params, "random_seed", &self->seed, err)
+        || sluice_params_u64 (self->params, "ses_seed", &self->seed, err))
+        return -1;
+    if (self->options.has_seed)
+        self->seed = self->options.seed;
+    return 0;
+}
+
+/* The output asked for, or JOB.h5 in this folder, numbered if it is there. */
+static int find_output (job_t *self, sluice_error_t *err)
+{
+    if (self->options.output) {
+        self->output = strdup (self->options.output);
+        return self->output ? 0 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    }
+    const char *dot = strrchr (self->name, '.');
+    int stem = dot && dot > self->name ? (int) (dot - self->name) : (int) strlen (self->name);
+    for (unsigned i = 0; i < 100000; i++) {
+        char number[16] = "";
+        if (i)
+            snprintf (number, sizeof number, "-%u", i);
+        if (asprintf (&self->output, "%.*s%s.h5", stem, self->name, number) < 0)
+            return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        if (self->options.force || access (self->output, F_OK) != 0)
+            return 0;
+        free (self->output);
+        self->output = NULL;
+    }
+    return sluice_fail (err, SLUICE_EINPUT, "no free name for the output; use -o");
+}
+
+static int read_policy (job_t *self, sluice_error_t *err)
+{
+    uint64_t crash_limit = 3, memory = self->options.memory;
+    if (sluice_params_u64 (self->params, "items_per_task", &self->items_per_task, err)
+        || sluice_params_u64 (self->params, "crash_limit", &crash_limit, err)
+        || sluice_params_size (self->params, "memory", &memory, err))
+        return -1;
+    if (crash_limit < 1 || crash_limit > 1000)
+        return sluice_params_fail (self->params, "crash_limit", err,
+                                   "must be between 1 and 1000");
+    self->crash_limit = (unsigned) crash_limit;
+    if (!self->options.memory)
+        self->options.memory = memory;
+    return 0;
+}
+
+static int check_window (job_t *self, sluice_error_t *err)
+{
+    if (!self->options.window)
+        self->options.window = default_buffer ();
+    /* Two pieces: one on its way while one is written. */
+    uint64_t least = 2 * ((uint64_t) self->segment + PIECE_MAX_HEADER);
+    if (self->options.window < least)
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "a window of %llu bytes is too small: this job's pieces need at "
+                            "least %llu; use --window %lluM",
+                            (unsigned long long) self->options.window,
+                            (unsigned long long) least,
+                            (unsigned long long) ((least >> 20) + 1));
+    if (self->options.outbox && self->options.outbox < 2ull * self->segment)
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "an outbox of %llu bytes is too small: two pieces of this job "
+                            "take %llu; use --outbox %lluM",
+                            (unsigned long long) self->options.outbox,
+                            (unsigned long long) self->segment * 2,
+                            (unsigned long long) ((self->segment >> 19) + 1));
+    return 0;
+}
+
+job_t *job_open (const run_options_t *options, sluice_error_t *err)
+{
+    job_t *self = calloc (1, sizeof *self);
+    if (!self) {
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        return NULL;
+    }
+    self->options = *options;
+    random_bytes (self->run, sizeof self->run);
+    run_text (self->run, self->run_name);
+    self->owner = owner_name ();
+    if (!self->owner) {
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        goto error;
+    }
+    self->params = jobfile_read (options->path, err);
+    if (!self->params || find_folder (self, err) || find_share (self, err)
+        || find_kernel (self, err) || find_seed (self, err) || read_policy (self, err)
+        || find_output (self, err))
+        goto error;
+    self->plan = plan_run (self->kernel, self->params, self->folder, self->share, self->seed,
+                           err);
+    if (!self->plan)
+        goto error;
+    self->segment = segment_for (self->plan->tables, self->plan->ntables, err);
+    if (!self->segment || check_window (self, err))
+        goto error;
+    return self;
+error:
+    job_destroy (&self);
+    return NULL;
+}
+
+void job_destroy (job_t **self_p)
+{
+    job_t *self = *self_p;
+    if (!self)
+        return;
+    plan_destroy (&self->plan);
+    kernel_destroy (&self->kernel);
+    cluster_destroy (&self->cluster);
+    share_destroy (&self->share);
+    sluice_params_destroy (&self->params);
+    free (self->kernel_name);
+    free (self->owner);
+    free (self->output);
+    free (self->folder);
+    free (self->name);
+    free (self);
+    *self_p = NULL;
+}

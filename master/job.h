@@ -1,0 +1,59 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* job.h - from a job file and a command line to something that can run
+ *
+ * Everything that can be known to be wrong before the start is found here:
+ * job_open reads the file, finds share and key, loads the kernel and calls
+ * its plan. After it only the machine can fail.
+ */
+#ifndef MASTER_JOB_H
+#define MASTER_JOB_H
+
+#include "calc/kernel_host.h"
+#include "proto/key.h"
+
+typedef struct {                     /* the command line; zero: not given */
+    const char *path;                /* of the job file */
+    const char *output;
+    const char *key;
+    bool has_seed;
+    uint64_t seed;
+    uint64_t window, outbox, memory; /* bytes */
+    uint64_t rate;                   /* of writing, bytes per second */
+    unsigned cores;                  /* slots of the embedded node */
+    bool force, serial, json, quiet, no_local, no_network, fail_fast, confine;
+    double disk_wait;                /* seconds */
+    const char **nodes;              /* endpoints named outright */
+    size_t nnodes;
+} run_options_t;
+
+typedef struct {
+    run_options_t options;
+    char *name;                      /* of the job, for people */
+    char *folder;                    /* absolute, of the job file */
+    char *output;                    /* path of the file to write */
+    char *owner;                     /* user@host */
+    sluice_params_t *params;
+    share_t *share;                  /* the unconfined one if there is none */
+    cluster_t *cluster;              /* NULL: nobody but this machine */
+    kernel_t *kernel;
+    char *kernel_name;               /* as HELLO names it */
+    sluice_plan_t *plan;
+    uint64_t seed;
+    uint32_t segment;
+    uint64_t items_per_task;
+    unsigned crash_limit;
+    uint8_t run[RUN_BYTES];
+    char run_name[2 * RUN_BYTES + 1];
+} job_t;
+
+/* NULL on error. The options are borrowed until job_destroy. */
+job_t *job_open (const run_options_t *options, sluice_error_t *err);
+void job_destroy (job_t **self_p);
+
+/* A window or outbox by default: an eighth of the memory that is free, at
+ * most 1 GiB, at least 64 MiB (design, section 3). */
+uint64_t default_buffer (void);
+
+#endif

@@ -1,0 +1,698 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#include "master/link.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <zmq.h>
+
+#include "master/run.h"
+
+enum { MAX_LINKS = 4096, RECEIVE_AT_ONCE = 64 };
+
+struct links {
+    const job_t *job;
+    gate_t *gate;
+    sched_t *sched;
+    wthread_t *writer;
+    plane_t local, net;
+    char *inputs;
+    link_t *links;
+    unsigned nlinks;
+    links_counts_t counts;
+    links_failed_fn *failed;
+    void *failed_arg;
+    bool stopped;
+};
+
+static int64_t now_ms (void)
+{
+    struct timespec t;
+    clock_gettime (CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- sockets --------------------------------------------------------------- */
+
+static void set_int (void *socket, int option, int value)
+{
+    zmq_setsockopt (socket, option, &value, sizeof value);
+}
+
+static int plane_open (plane_t *plane, void *context, const job_t *job, bool curve,
+                       sluice_error_t *err)
+{
+    plane->router = zmq_socket (context, ZMQ_ROUTER);
+    plane->pull = zmq_socket (context, ZMQ_PULL);
+    if (!plane->router || !plane->pull)
+        return sluice_fail (err, SLUICE_ESYSTEM, "cannot open sockets: %s",
+                            zmq_strerror (zmq_errno ()));
+    int64_t control_max = MSG_MAX_BYTES,
+            piece_max = (int64_t) job->segment + PIECE_MAX_HEADER;
+    zmq_setsockopt (plane->router, ZMQ_MAXMSGSIZE, &control_max, sizeof control_max);
+    zmq_setsockopt (plane->pull, ZMQ_MAXMSGSIZE, &piece_max, sizeof piece_max);
+    set_int (plane->pull, ZMQ_RCVHWM, 4);
+    set_int (plane->pull, ZMQ_LINGER, 0);
+    set_int (plane->router, ZMQ_LINGER, 500);   /* the BYE should still go out */
+    set_int (plane->router, ZMQ_RECONNECT_IVL, 200);
+    set_int (plane->router, ZMQ_RECONNECT_IVL_MAX, 2000);
+    set_int (plane->router, ZMQ_IPV6, 1);
+    set_int (plane->pull, ZMQ_IPV6, 1);
+    if (!curve)
+        return 0;
+    return curve_pair_random (&plane->data_pair, err);
+}
+
+static void plane_close (plane_t *plane)
+{
+    if (plane->router)
+        zmq_close (plane->router);
+    if (plane->pull)
+        zmq_close (plane->pull);
+    curve_pair_wipe (&plane->data_pair);
+}
+
+links_t *links_new (void *context, const job_t *job, gate_t *gate, sched_t *sched,
+                    wthread_t *writer, bool local, sluice_error_t *err)
+{
+    links_t *self = calloc (1, sizeof *self);
+    if (!self) {
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        return NULL;
+    }
+    self->job = job;
+    self->gate = gate;
+    self->sched = sched;
+    self->writer = writer;
+    if ((local && plane_open (&self->local, context, job, false, err))
+        || (job->cluster && plane_open (&self->net, context, job, true, err))) {
+        links_destroy (&self, "");
+        return NULL;
+    }
+    return self;
+}
+
+void links_set_inputs (links_t *self, const char *inputs)
+{
+    free (self->inputs);
+    self->inputs = strdup (inputs);
+}
+
+void links_on_failed (links_t *self, links_failed_fn *fn, void *arg)
+{
+    self->failed = fn;
+    self->failed_arg = arg;
+}
+
+/* ---- sending ---------------------------------------------------------------- */
+
+static void send_to (links_t *self, const link_t *l, msg_t *msg)
+{
+    void *data;
+    size_t n;
+    memcpy (msg->run, self->job->run, RUN_BYTES);
+    if (msg_encode (msg, &data, &n, NULL))
+        return;                  /* out of memory: heartbeats find out */
+    if (zmq_send (l->plane->router, &l->route, sizeof l->route, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
+        zmq_send (l->plane->router, data, n, ZMQ_DONTWAIT);
+    free (data);
+}
+
+static void send_hello (links_t *self, link_t *l)
+{
+    const job_t *job = self->job;
+    const sluice_plan_t *plan = job->plan;
+    msg_t msg = {.type = MSG_HELLO};
+    msg_hello_t *h = &msg.hello;
+    h->token = l->token;
+    h->owner = job->owner;
+    h->job = job->name;
+    memcpy (h->share, share_id (job->share), SHARE_ID_BYTES);
+    memcpy (h->data_key, l->plane->data_pair.public_key, KEY_BYTES);
+    h->kernel = job->kernel_name;
+    memcpy (h->kernel_hash, kernel_hash (job->kernel), FILE_HASH_BYTES);
+    h->inputs = self->inputs ? self->inputs : "";
+    h->seed = job->seed;
+    h->items = plan->items;
+    h->memory = job->options.memory;
+    h->segment = job->segment;
+    h->cores_per_task = 1;
+    h->ntables = plan->ntables;
+    h->tables = plan->tables;
+    h->nfiles = plan->nfiles;
+    h->files = plan->files;
+    h->params = job->params;
+    send_to (self, l, &msg);
+}
+
+static void send_credit (links_t *self, link_t *l, unsigned node)
+{
+    l->told_granted = gate_granted (self->gate, node);
+    l->told_position = l->position;
+    send_to (self, l,
+             &(msg_t) {.type = MSG_CREDIT,
+                       .credit = {l->epoch, l->told_granted, l->told_position}});
+}
+
+/* ---- beginning and ending ---------------------------------------------------- */
+
+static link_t *find_endpoint (links_t *self, const char *endpoint)
+{
+    for (unsigned i = 0; i < self->nlinks; i++)
+        if (self->links[i].state && strcmp (self->links[i].endpoint, endpoint) == 0)
+            return &self->links[i];
+    return NULL;
+}
+
+bool links_know (const links_t *self, const uint8_t *uuid)
+{
+    for (unsigned i = 0; i < self->nlinks; i++)
+        if (self->links[i].state && self->links[i].has_uuid
+            && memcmp (self->links[i].uuid, uuid, 16) == 0)
+            return true;
+    return false;
+}
+
+static link_t *free_link (links_t *self)
+{
+    /* Numbers are not used twice: they name nodes in the file. */
+    if (self->nlinks >= MAX_LINKS)
+        return NULL;
+    if (self->nlinks % 16 == 0) {
+        link_t *grown = realloc (self->links, (self->nlinks + 16) * sizeof *grown);
+        if (!grown)
+            return NULL;
+        self->links = grown;
+    }
+    link_t *l = &self->links[self->nlinks++];
+    memset (l, 0, sizeof *l);
+    return l;
+}
+
+int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *uuid,
+               sluice_error_t *err)
+{
+    plane_t *plane = local ? &self->local : &self->net;
+    if (find_endpoint (self, endpoint) || (uuid && links_know (self, uuid)))
+        return 0;
+    if (!plane->router)
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "%s: nodes on the network need a share and its key", endpoint);
+    if (strlen (endpoint) >= sizeof self->links->endpoint)
+        return sluice_fail (err, SLUICE_EINPUT, "%.60s...: the endpoint is too long", endpoint);
+    link_t *l = free_link (self);
+    if (!l)
+        return sluice_fail (err, SLUICE_ESYSTEM, "%s: more than %d nodes", endpoint, MAX_LINKS);
+    l->plane = plane;
+    l->local = local;
+    l->epoch = 1;
+    l->since = l->heard = now_ms ();
+    l->stall_ms = STALL_MS;
+    snprintf (l->endpoint, sizeof l->endpoint, "%s", endpoint);
+    if (uuid) {
+        memcpy (l->uuid, uuid, 16);
+        l->has_uuid = true;
+    }
+    random_bytes (&l->token, sizeof l->token);
+    random_bytes (&l->route, sizeof l->route);
+    l->route |= 1;               /* a name must not begin with a zero byte */
+    if (!local
+        && curve_connect_as (plane->router, cluster_member_pair (self->job->cluster),
+                             cluster_node_pair (self->job->cluster)->public_key, err)) {
+        self->nlinks--;
+        return -1;
+    }
+    zmq_setsockopt (plane->router, ZMQ_CONNECT_ROUTING_ID, &l->route, sizeof l->route);
+    if (zmq_connect (plane->router, endpoint)) {
+        self->nlinks--;
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "%s: not an endpoint (%s); nodes are named as tcp://HOST:PORT",
+                            endpoint, zmq_strerror (zmq_errno ()));
+    }
+    l->state = LINK_HELLO;
+    send_hello (self, l);
+    return 0;
+}
+
+static void drop_task (void *arg, const task_t *task)
+{
+    wthread_drop (((links_t *) arg)->writer, task->task, task->attempt);
+}
+
+/* The node is gone, or has shown that it cannot be relied on. What it was
+ * computing is pending again; what it still sends counts for nothing. */
+static void lose (links_t *self, link_t *l, const char *why)
+{
+    unsigned node = (unsigned) (l - self->links);
+    if (l->state == LINK_READY) {
+        self->counts.lost++;
+        fprintf (stderr, "sluice: lost node %s (%s): %s; its tasks go to others\n", l->host,
+                 l->endpoint, why);
+    }
+    send_to (self, l, &(msg_t) {.type = MSG_BYE, .text = {.text = (char *) why}});
+    if (l->streaming)
+        zmq_disconnect (l->plane->pull, l->data_endpoint);
+    zmq_disconnect (l->plane->router, l->endpoint);
+    sched_leave (self->sched, node, drop_task, self);
+    gate_leave (self->gate, node);
+    l->state = LINK_FREE;
+}
+
+void links_destroy (links_t **self_p, const char *why)
+{
+    links_t *self = *self_p;
+    if (!self)
+        return;
+    for (unsigned i = 0; i < self->nlinks; i++)
+        if (self->links[i].state)
+            send_to (self, &self->links[i],
+                     &(msg_t) {.type = MSG_BYE, .text = {.text = (char *) why}});
+    plane_close (&self->local);
+    plane_close (&self->net);
+    free (self->links);
+    free (self->inputs);
+    free (self);
+    *self_p = NULL;
+}
+
+void links_stop (links_t *self)
+{
+    self->stopped = true;
+    for (unsigned i = 0; i < self->nlinks; i++)
+        if (self->links[i].state == LINK_READY)
+            send_to (self, &self->links[i],
+                     &(msg_t) {.type = MSG_REVOKE, .tasks = {.all = true}});
+}
+
+/* ---- what nodes say ------------------------------------------------------------ */
+
+/* The data endpoint as seen from here: a wildcard host is the one we reached
+ * the node by. */
+static bool data_endpoint (const link_t *l, const char *told, char *out, size_t size)
+{
+    if (l->local)
+        return strncmp (told, "ipc://", 6) == 0
+               && snprintf (out, size, "%s", told) < (int) size;
+    const char *port = strrchr (told, ':'), *colon = strrchr (l->endpoint, ':');
+    if (strncmp (told, "tcp://", 6) || !port || !colon
+        || strspn (port + 1, "0123456789") != strlen (port + 1))
+        return false;
+    return snprintf (out, size, "%.*s%s", (int) (colon - l->endpoint), l->endpoint, port)
+           < (int) size;
+}
+
+static void add_isa (links_t *self, const char *isa)
+{
+    char *all = self->counts.isa;
+    size_t used = strlen (all), room = sizeof self->counts.isa;
+    if (*isa && !strstr (all, isa) && used + strlen (isa) + 2 < room)
+        snprintf (all + used, room - used, "%s%s", used ? "," : "", isa);
+}
+
+static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
+{
+    unsigned node = (unsigned) (l - self->links);
+    sluice_error_t err = {0};
+    if (w->token != l->token || l->state == LINK_LACKS)
+        return;
+    snprintf (l->host, sizeof l->host, "%s", w->host);
+    if (*w->lacks) {
+        l->state = LINK_LACKS;
+        snprintf (self->counts.lacks, sizeof self->counts.lacks, "%s: %s", w->host, w->lacks);
+        return;
+    }
+    if (l->state == LINK_HELLO) {
+        for (unsigned i = 0; i < self->nlinks; i++) {
+            const link_t *o = &self->links[i];
+            if (o != l && o->state && o->has_uuid && memcmp (o->uuid, w->uuid, 16) == 0) {
+                lose (self, l, "linked already under another address");
+                return;
+            }
+        }
+        memcpy (l->uuid, w->uuid, 16);
+        l->has_uuid = true;
+        snprintf (l->isa, sizeof l->isa, "%s", w->isa);
+        l->cores = w->cores;
+        l->slots = w->slots;
+        if (gate_join (self->gate, node) || sched_join (self->sched, node, w->slots)) {
+            lose (self, l, "out of memory");
+            return;
+        }
+        l->state = LINK_READY;
+        l->moved = now_ms ();
+        self->counts.ever++;
+        self->counts.cores += w->slots;
+        self->counts.used_net |= !l->local;
+        self->counts.used_local |= l->local;
+        add_isa (self, w->isa);
+        wthread_node (self->writer, node, w);
+    }
+    if (w->epoch != l->epoch || l->streaming)
+        return;                  /* an answer to an older RESYNC */
+    if (!data_endpoint (l, w->endpoint, l->data_endpoint, sizeof l->data_endpoint)
+        || (!l->local && curve_connect_as (l->plane->pull, &l->plane->data_pair, w->data_key, &err))
+        || zmq_connect (l->plane->pull, l->data_endpoint)) {
+        lose (self, l, "its data endpoint cannot be used");
+        return;
+    }
+    l->streaming = true;
+}
+
+static void resync (links_t *self, link_t *l)
+{
+    if (l->streaming)
+        zmq_disconnect (l->plane->pull, l->data_endpoint);
+    l->streaming = false;
+    l->epoch++;
+    l->moved = now_ms ();
+    send_to (self, l,
+             &(msg_t) {.type = MSG_RESYNC, .credit = {l->epoch, 0, l->position}});
+}
+
+static void on_failed (links_t *self, link_t *l, const msg_failed_t *f)
+{
+    unsigned node = (unsigned) (l - self->links);
+    uint64_t first, stop;
+    if (!sched_running (self->sched, node, f->task, f->attempt))
+        return;                  /* late: its result is with the writer, or it was dropped */
+    int final = sched_failed (self->sched, node, f->task, f->attempt, f->item, &first, &stop);
+    wthread_drop (self->writer, f->task, f->attempt);
+    wthread_failure (self->writer, node, f, first, stop, final == 1);
+    if (self->failed)
+        self->failed (self->failed_arg, l, f, first, stop, final == 1);
+}
+
+static void on_message (links_t *self, link_t *l, const msg_t *msg)
+{
+    unsigned node = (unsigned) (l - self->links);
+    sluice_error_t err = {0};
+    l->heard = now_ms ();
+    switch (msg->type) {
+    case MSG_WELCOME:
+        on_welcome (self, l, &msg->welcome);
+        break;
+    case MSG_SLOTS:
+        if (msg->slots.tasks > l->credit)
+            l->credit = msg->slots.tasks;
+        break;
+    case MSG_OFFER:
+        if (l->state == LINK_READY
+            && gate_offer (self->gate, node, msg->offer.from, msg->offer.sizes,
+                           msg->offer.nsizes, &err))
+            lose (self, l, err.text);
+        break;
+    case MSG_FAILED:
+        if (l->state == LINK_READY)
+            on_failed (self, l, &msg->failed);
+        break;
+    case MSG_PING:
+        send_to (self, l, &(msg_t) {.type = MSG_PONG, .ping = {.seq = msg->ping.seq}});
+        break;
+    case MSG_PONG:
+        l->held = msg->ping.held;
+        /* An ASSIGN sent before the PING that this answers was lost. */
+        if (l->state == LINK_READY && msg->ping.seq == l->ping_seq
+            && msg->ping.assigned < l->assigned)
+            lose (self, l, "a message to it was lost");
+        break;
+    case MSG_BYE:
+        lose (self, l, msg->text.text);
+        break;
+    default:
+        self->counts.malformed++;
+    }
+}
+
+static link_t *by_route (links_t *self, const zmq_msg_t *route)
+{
+    uint64_t name;
+    if (zmq_msg_size (route) != sizeof name)
+        return NULL;
+    memcpy (&name, zmq_msg_data ((zmq_msg_t *) route), sizeof name);
+    for (unsigned i = 0; i < self->nlinks; i++)
+        if (self->links[i].state && self->links[i].route == name)
+            return &self->links[i];
+    return NULL;
+}
+
+static link_t *by_token (links_t *self, uint64_t token)
+{
+    for (unsigned i = 0; i < self->nlinks; i++)
+        if (self->links[i].state == LINK_READY && self->links[i].token == token)
+            return &self->links[i];
+    return NULL;
+}
+
+/* Receive a message of exactly two frames; anything else is counted and
+ * dropped. False: nothing there. *whole false: it was something else. */
+static bool receive_two (void *socket, zmq_msg_t frame[2], bool *whole)
+{
+    *whole = false;
+    if (zmq_msg_recv (&frame[0], socket, ZMQ_DONTWAIT) < 0)
+        return false;
+    if (!zmq_msg_more (&frame[0]))
+        return true;
+    zmq_msg_recv (&frame[1], socket, ZMQ_DONTWAIT);
+    *whole = !zmq_msg_more (&frame[1]);
+    for (bool more = !*whole; more;) {
+        zmq_msg_t rest;
+        zmq_msg_init (&rest);
+        zmq_msg_recv (&rest, socket, ZMQ_DONTWAIT);
+        more = zmq_msg_more (&rest);
+        zmq_msg_close (&rest);
+    }
+    return true;
+}
+
+static void receive_control (links_t *self, plane_t *plane)
+{
+    for (int i = 0; plane->router && i < RECEIVE_AT_ONCE; i++) {
+        zmq_msg_t frame[2];
+        zmq_msg_init (&frame[0]);
+        zmq_msg_init (&frame[1]);
+        bool whole, there = receive_two (plane->router, frame, &whole);
+        link_t *l = there && whole ? by_route (self, &frame[0]) : NULL;
+        msg_t msg;
+        if (l && msg_decode (zmq_msg_data (&frame[1]), zmq_msg_size (&frame[1]), &msg, NULL) == 0) {
+            if (memcmp (msg.run, self->job->run, RUN_BYTES) == 0)
+                on_message (self, l, &msg);
+            else
+                self->counts.stale_frames++;
+            msg_clear (&msg);
+        } else if (l) {
+            self->counts.malformed++;
+        }
+        zmq_msg_close (&frame[0]);
+        zmq_msg_close (&frame[1]);
+        if (!there)
+            break;
+    }
+}
+
+/* A piece. Returns true if the frames were handed over. */
+static bool on_piece (links_t *self, zmq_msg_t frame[2])
+{
+    piece_t piece;
+    uint64_t cost = zmq_msg_size (&frame[0]) + zmq_msg_size (&frame[1]);
+    if (piece_decode (zmq_msg_data (&frame[0]), zmq_msg_size (&frame[0]),
+                      zmq_msg_size (&frame[1]), &piece, NULL)) {
+        self->counts.malformed++;
+        return false;
+    }
+    link_t *l = memcmp (piece.run, self->job->run, RUN_BYTES) == 0
+                    ? by_token (self, piece.token)
+                    : NULL;
+    if (!l || piece.epoch != l->epoch || piece.position < l->position) {
+        self->counts.stale_frames++;
+        return false;
+    }
+    if (piece.position > l->position) {  /* something was lost on the way */
+        resync (self, l);
+        return false;
+    }
+    unsigned node = (unsigned) (l - self->links);
+    if (!gate_received (self->gate, node, cost)) {
+        lose (self, l, "it pushed more than it was granted");
+        return false;
+    }
+    l->position += cost;
+    l->heard = l->moved = now_ms ();
+    l->stall_ms = STALL_MS;
+    const task_t *task = sched_running (self->sched, node, piece.task, piece.attempt);
+    if (task && piece.kind == PIECE_DONE
+        && (piece.first != task->first || piece.stop > task->stop || piece.stop < piece.first)) {
+        gate_written (self->gate, cost);
+        lose (self, l, "it sent a result for items it was not given");
+        return false;
+    }
+    /* The writer is told nothing of an attempt known to be dead. */
+    if (piece.kind == PIECE_EMPTY || !task || self->stopped
+        || wthread_piece (self->writer, node, &frame[0], &frame[1], cost)) {
+        gate_written (self->gate, cost);
+        return false;
+    }
+    if (piece.kind == PIECE_DONE)
+        sched_delivered (self->sched, node, piece.task, piece.attempt);
+    return true;
+}
+
+static void receive_data (links_t *self, plane_t *plane)
+{
+    for (int i = 0; plane->pull && i < RECEIVE_AT_ONCE; i++) {
+        zmq_msg_t frame[2];
+        zmq_msg_init (&frame[0]);
+        zmq_msg_init (&frame[1]);
+        bool whole, there = receive_two (plane->pull, frame, &whole);
+        if (there && !whole)
+            self->counts.malformed++;
+        if (there && whole)
+            on_piece (self, frame);
+        zmq_msg_close (&frame[0]);
+        zmq_msg_close (&frame[1]);
+        if (!there)
+            break;
+    }
+}
+
+size_t links_sockets (const links_t *self, void **sockets)
+{
+    size_t n = 0;
+    void *all[] = {self->local.router, self->local.pull, self->net.router, self->net.pull};
+    for (size_t i = 0; i < 4; i++)
+        if (all[i])
+            sockets[n++] = all[i];
+    return n;
+}
+
+void links_receive (links_t *self)
+{
+    receive_control (self, &self->local);
+    receive_control (self, &self->net);
+    receive_data (self, &self->local);
+    receive_data (self, &self->net);
+}
+
+/* ---- by time ---------------------------------------------------------------------- */
+
+static void assign (links_t *self, link_t *l, int64_t now)
+{
+    unsigned node = (unsigned) (l - self->links);
+    task_t tasks[256];
+    size_t n = 0;
+    while (n < sizeof tasks / sizeof *tasks && l->assigned + n < l->credit
+           && sched_next (self->sched, node, (double) now * 1e-3, &tasks[n]))
+        n++;
+    if (n == 0)
+        return;
+    send_to (self, l,
+             &(msg_t) {.type = MSG_ASSIGN,
+                       .tasks = {.before = l->assigned, .ntasks = n, .tasks = tasks}});
+    l->assigned += n;
+}
+
+/* Some node has a free slot and nothing is pending: take from the slowest. */
+static void shed (links_t *self, int64_t now)
+{
+    bool idle = false;
+    for (unsigned i = 0; i < self->nlinks && !idle; i++)
+        idle = self->links[i].state == LINK_READY
+               && self->links[i].credit > self->links[i].assigned;
+    unsigned node;
+    task_t task;
+    if (idle && sched_shed (self->sched, (double) now * 1e-3, &node, &task))
+        send_to (self, &self->links[node],
+                 &(msg_t) {.type = MSG_SHED, .tasks = {.ntasks = 1, .tasks = &task}});
+}
+
+static void tick_link (links_t *self, link_t *l, int64_t now)
+{
+    unsigned node = (unsigned) (l - self->links);
+    if (now - l->heard > SILENCE_MS) {
+        lose (self, l, "no answer for 10 s");
+        return;
+    }
+    if (l->state == LINK_HELLO && now - l->since > OPEN_MS) {
+        lose (self, l, "it did not get ready within 10 minutes");
+        return;
+    }
+    if (now - l->pinged >= PING_MS) {
+        l->pinged = now;
+        send_to (self, l,
+                 &(msg_t) {.type = MSG_PING,
+                           .ping = {.seq = ++l->ping_seq, .assigned = l->assigned}});
+        /* Said again each second, so that a lost message costs no more. */
+        if (l->state == LINK_READY)
+            send_credit (self, l, node);
+    }
+    if (l->state != LINK_READY)
+        return;
+    assign (self, l, now);
+    if (l->told_position != l->position)
+        send_credit (self, l, node);
+    bool waiting = gate_granted (self->gate, node) > l->position || !l->streaming
+                   || (l->held > 0 && !gate_wants (self->gate, node));
+    if (!waiting)
+        l->moved = now;
+    if (now - l->moved > l->stall_ms) {
+        l->stall_ms *= 2;        /* a slow line needs longer than one piece takes */
+        resync (self, l);
+    }
+}
+
+void links_tick (links_t *self, int64_t now)
+{
+    unsigned node;
+    uint64_t granted;
+    while (gate_next (self->gate, &node, &granted))
+        if (node < self->nlinks && self->links[node].state == LINK_READY) {
+            link_t *l = &self->links[node];
+            if (l->told_granted == l->position)
+                l->moved = now;  /* the clock of a grant starts with it */
+            send_credit (self, l, node);
+        }
+    for (unsigned i = 0; i < self->nlinks; i++)
+        if (self->links[i].state)
+            tick_link (self, &self->links[i], now);
+    shed (self, now);
+}
+
+void links_written (links_t *self, const wthread_event_t *event)
+{
+    gate_written (self->gate, event->cost);
+    if (event->done)
+        sched_done (self->sched, event->node, event->task, event->attempt, event->stop,
+                    event->seconds);
+    if (event->type != WTHREAD_REFUSED)
+        return;
+    /* Rows that do not continue the attempt, or a task out of the blue: the
+     * node is not to be relied on. */
+    uint64_t first, stop;
+    sched_failed (self->sched, event->node, event->task, event->attempt, 0, &first, &stop);
+    wthread_drop (self->writer, event->task, event->attempt);
+    if (links_at (self, event->node))
+        lose (self, &self->links[event->node], event->error.text);
+}
+
+void links_counts (const links_t *self, links_counts_t *counts)
+{
+    *counts = self->counts;
+    counts->ready = counts->opening = counts->lacking = 0;
+    for (unsigned i = 0; i < self->nlinks; i++) {
+        counts->ready += self->links[i].state == LINK_READY;
+        counts->opening += self->links[i].state == LINK_HELLO;
+        counts->lacking += self->links[i].state == LINK_LACKS;
+    }
+}
+
+const link_t *links_at (const links_t *self, unsigned node)
+{
+    return node < self->nlinks && self->links[node].state ? &self->links[node] : NULL;
+}
+
+unsigned links_size (const links_t *self)
+{
+    return self->nlinks;
+}

@@ -1,0 +1,112 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* link.h - the run's side of its connections to nodes
+ *
+ * A link is one node as this run knows it: where it is, what it was sent, how
+ * far its stream of results has come. Links live in a table; a link's index
+ * is the node's number for gate, scheduler and file. A node that comes back
+ * gets a new link with a new token, so that nothing of the old one counts.
+ *
+ * There are two pairs of sockets, one for nodes on this machine (ipc, no
+ * encryption: the folder is private) and one for the network (tcp, CURVE).
+ */
+#ifndef MASTER_LINK_H
+#define MASTER_LINK_H
+
+#include "master/gate.h"
+#include "master/job.h"
+#include "master/sched.h"
+#include "master/wthread.h"
+#include "proto/zap.h"
+
+typedef enum {
+    LINK_FREE = 0,
+    LINK_HELLO,                  /* HELLO sent; it may be opening its inputs */
+    LINK_READY,                  /* WELCOME came: it computes */
+    LINK_LACKS                   /* it cannot take part; kept so as not to ask again */
+} link_state_t;
+
+typedef struct {
+    void *router, *pull;         /* NULL: this way is not used */
+    curve_pair_t data_pair;      /* our side of data sockets; net only */
+} plane_t;
+
+typedef struct {
+    link_state_t state;
+    plane_t *plane;
+    char endpoint[128];
+    uint64_t route;              /* our ROUTER's name for it */
+    uint64_t token;
+    bool local, announced;       /* announced: its welcome is in the file */
+    uint8_t uuid[16];
+    bool has_uuid;
+    char host[65], isa[16];
+    unsigned cores, slots;
+    uint64_t credit, assigned;   /* tasks, cumulative */
+    uint64_t ping_seq;
+    int64_t since, heard, pinged;            /* ms, monotonic */
+    /* the stream of results */
+    char data_endpoint[160];
+    uint32_t epoch;
+    bool streaming;              /* the PULL is connected for this epoch */
+    uint64_t position;           /* bytes that arrived, in order */
+    uint64_t told_granted, told_position;    /* what the last CREDIT said */
+    int64_t moved;               /* when the stream last went on, or a grant began */
+    int64_t stall_ms;
+    uint64_t held;               /* as of its last PONG */
+} link_t;
+
+typedef struct links links_t;
+
+/* Opens the planes: local when there is an embedded node, net when there is a
+ * cluster. Everything borrowed. */
+links_t *links_new (void *context, const job_t *job, gate_t *gate, sched_t *sched,
+                    wthread_t *writer, bool local, sluice_error_t *err);
+/* Says BYE to every node and closes; `why` for their logs. */
+void links_destroy (links_t **self_p, const char *why);
+
+/* Where to read `shared` arrays: relative to the share; "" none. Before the
+ * first links_add. */
+void links_set_inputs (links_t *self, const char *inputs);
+
+/* Begin with a node, unless it is known. `uuid` may be NULL (not known yet).
+ * -1: refused (too many nodes, bad endpoint). */
+int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *uuid,
+               sluice_error_t *err);
+
+/* The sockets to poll (at most 4), and what to do when they are readable. */
+size_t links_sockets (const links_t *self, void **sockets);
+void links_receive (links_t *self);
+
+/* Everything that goes by time or by what others changed: assign, grant,
+ * ping, give up, resync. Call after every turn of the loop. */
+void links_tick (links_t *self, int64_t now);
+
+/* A piece left memory (WTHREAD_WROTE), or the writer refused it. */
+void links_written (links_t *self, const wthread_event_t *event);
+
+/* Stop everything of the run at every node, and take nothing more from them. */
+void links_stop (links_t *self);
+
+typedef struct {
+    unsigned ready, opening, lacking, ever;  /* nodes */
+    unsigned cores;                          /* of all that ever took part */
+    uint64_t stale_frames, malformed, lost;
+    char isa[64];
+    char lacks[1000];                        /* the last refusal, "" if none */
+    bool used_net, used_local;
+} links_counts_t;
+void links_counts (const links_t *self, links_counts_t *counts);
+
+/* Is this the uuid of a node we are linked to? */
+bool links_know (const links_t *self, const uint8_t *uuid);
+const link_t *links_at (const links_t *self, unsigned node);   /* NULL: free */
+unsigned links_size (const links_t *self);
+
+/* A first failed item, for the person: set by the owner. */
+typedef void (links_failed_fn) (void *arg, const link_t *link, const msg_failed_t *failed,
+                                uint64_t first, uint64_t stop, bool final);
+void links_on_failed (links_t *self, links_failed_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,82 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#include "master/progress.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BAR = 24 };
+
+void progress_init (progress_t *self, bool quiet)
+{
+    memset (self, 0, sizeof *self);
+    self->quiet = quiet;
+    self->terminal = isatty (STDERR_FILENO);
+}
+
+const char *human_bytes (double bytes, char out[16])
+{
+    static const char *unit[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+    int i = 0;
+    for (; bytes >= 999.5 && i < 5; i++)
+        bytes /= 1000;
+    snprintf (out, 16, bytes < 10 && i ? "%.1f %s" : "%.0f %s", bytes, unit[i]);
+    return out;
+}
+
+static const char *human_time (double seconds, char out[24])
+{
+    long s = (long) (seconds + 0.5);
+    if (s >= 3600)
+        snprintf (out, 24, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf (out, 24, "%ld:%02ld", s / 60, s % 60);
+    return out;
+}
+
+void progress_show (progress_t *self, const progress_state_t *state)
+{
+    if (self->quiet || state->seconds - self->last < (self->terminal ? 0.2 : 10.0))
+        return;
+    double span = state->seconds - self->last_bytes_at;
+    double rate = span > 0 ? (double) (state->bytes - self->last_bytes) / span : 0;
+    self->rate = self->last_bytes_at > 0 ? 0.7 * self->rate + 0.3 * rate : rate;
+    self->last = self->last_bytes_at = state->seconds;
+    self->last_bytes = state->bytes;
+    double part = state->items ? (double) (state->done + state->failed) / (double) state->items : 0;
+    char bytes[16], speed[16], eta[24] = "-:--", bar[BAR + 1];
+    if (part > 0.001)
+        human_time (state->seconds * (1 - part) / part, eta);
+    for (int i = 0; i < BAR; i++)
+        bar[i] = i < (int) (part * BAR) ? '#' : '.';
+    bar[BAR] = '\0';
+    char line[256];
+    int n = snprintf (line, sizeof line,
+                      "[%s] %3d %%  %llu/%llu items  %s  %s/s  %u node%s %u core%s  ETA %s", bar,
+                      (int) (100 * part), (unsigned long long) state->done,
+                      (unsigned long long) state->items,
+                      human_bytes ((double) state->bytes, bytes),
+                      human_bytes (self->rate, speed), state->nodes,
+                      state->nodes == 1 ? "" : "s", state->cores, state->cores == 1 ? "" : "s",
+                      eta);
+    if (state->failed && n < (int) sizeof line)
+        n += snprintf (line + n, sizeof line - (size_t) n, "  %llu FAILED",
+                       (unsigned long long) state->failed);
+    if (state->waiting && n < (int) sizeof line)
+        snprintf (line + n, sizeof line - (size_t) n, "  (%s)", state->waiting);
+    if (self->terminal)
+        fprintf (stderr, "\r\033[K%s", line);
+    else
+        fprintf (stderr, "%s\n", line);
+    self->shown = self->terminal;
+    fflush (stderr);
+}
+
+void progress_end (progress_t *self)
+{
+    if (self->shown)
+        fputc ('\n', stderr);
+    self->shown = false;
+}

@@ -1,0 +1,159 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#include "master/query.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "proto/zap.h"
+
+struct query {
+    const job_t *job;
+    void *socket;
+    zap_t *zap;                  /* NULL: no network */
+    registry_t *registry;
+};
+
+enum { ANSWER_AT_ONCE = 32 };
+
+static const char DOMAIN[] = "query";
+
+/* Bind to every interface; `out` gets the endpoint with this host's name. */
+static int bind_tcp (query_t *self, char *out, size_t size, sluice_error_t *err)
+{
+    char bound[128], host[65] = "localhost";
+    size_t n = sizeof bound;
+    if (zap_allow (self->zap, DOMAIN, cluster_member_pair (self->job->cluster)->public_key, err)
+        || curve_serve (self->socket, cluster_master_pair (self->job->cluster), DOMAIN, err))
+        return -1;
+    if (zmq_bind (self->socket, "tcp://*:*")
+        || zmq_getsockopt (self->socket, ZMQ_LAST_ENDPOINT, bound, &n))
+        return sluice_fail (err, SLUICE_ESYSTEM, "cannot bind a query socket: %s",
+                            zmq_strerror (zmq_errno ()));
+    gethostname (host, sizeof host - 1);
+    snprintf (out, size, "tcp://%s%s", host, strrchr (bound, ':'));
+    return 0;
+}
+
+query_t *query_new (void *context, const job_t *job, const char *folder, sluice_error_t *err)
+{
+    query_t *self = calloc (1, sizeof *self);
+    char tcp[256] = "", ipc[256] = "";
+    int linger = 200;
+    int64_t most = MSG_MAX_BYTES;
+    if (!self || !(self->socket = zmq_socket (context, ZMQ_ROUTER))) {
+        sluice_fail (err, SLUICE_ESYSTEM, "cannot open a query socket");
+        goto error;
+    }
+    self->job = job;
+    zmq_setsockopt (self->socket, ZMQ_LINGER, &linger, sizeof linger);
+    zmq_setsockopt (self->socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
+    if (job->cluster) {
+        /* A socket speaks one mechanism: with a key, CURVE also here. */
+        self->zap = zap_new (context, err);
+        if (!self->zap || bind_tcp (self, tcp, sizeof tcp, err))
+            goto error;
+    } else {
+        snprintf (ipc, sizeof ipc, "ipc://%s/query", folder);
+        if (zmq_bind (self->socket, ipc)) {
+            sluice_fail (err, SLUICE_ESYSTEM, "%s: %s", ipc, zmq_strerror (zmq_errno ()));
+            goto error;
+        }
+    }
+    self->registry = registry_enter (job, tcp, ipc, err);
+    if (self->registry)
+        return self;
+error:
+    query_destroy (&self);
+    return NULL;
+}
+
+void query_destroy (query_t **self_p)
+{
+    query_t *self = *self_p;
+    if (!self)
+        return;
+    registry_leave (&self->registry);
+    if (self->socket)
+        zmq_close (self->socket);
+    zap_destroy (&self->zap);
+    free (self);
+    *self_p = NULL;
+}
+
+size_t query_sockets (const query_t *self, void **sockets)
+{
+    size_t n = 0;
+    sockets[n++] = self->socket;
+    if (self->zap)
+        sockets[n++] = zap_socket (self->zap);
+    return n;
+}
+
+static void reply (query_t *self, zmq_msg_t *route, const char *text)
+{
+    msg_t msg = {.type = MSG_REPLY, .text = {.text = (char *) text}};
+    void *data;
+    size_t n;
+    memcpy (msg.run, self->job->run, RUN_BYTES);
+    if (msg_encode (&msg, &data, &n, NULL))
+        return;
+    if (zmq_msg_send (route, self->socket, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
+        zmq_send (self->socket, data, n, ZMQ_DONTWAIT);
+    free (data);
+}
+
+static void answer (query_t *self, zmq_msg_t *route, const msg_t *msg,
+                    char *(*status) (void *arg, const char *question), void *arg,
+                    query_wish_t *wish)
+{
+    static const uint8_t any[RUN_BYTES];
+    if (memcmp (msg->run, any, RUN_BYTES) && memcmp (msg->run, self->job->run, RUN_BYTES)) {
+        reply (self, route, "another run");
+        return;
+    }
+    if (msg->type == MSG_CANCEL && msg->tasks.all) {
+        wish->cancel = true;
+        snprintf (wish->by, sizeof wish->by, "sluice cancel");
+        reply (self, route, "cancelled");
+    } else if (msg->type == MSG_STATUS || msg->type == MSG_EXPLAIN) {
+        char *text = status (arg, msg->text.text);
+        reply (self, route, text ? text : "{}");
+        free (text);
+    } else {
+        reply (self, route, "not understood");
+    }
+}
+
+void query_answer (query_t *self, char *(*status) (void *arg, const char *question), void *arg,
+                   query_wish_t *wish)
+{
+    if (self->zap)
+        zap_answer (self->zap);
+    for (int i = 0; i < ANSWER_AT_ONCE; i++) {
+        zmq_msg_t route, body;
+        zmq_msg_init (&route);
+        zmq_msg_init (&body);
+        bool there = zmq_msg_recv (&route, self->socket, ZMQ_DONTWAIT) >= 0;
+        bool whole = there && zmq_msg_more (&route)
+                     && zmq_msg_recv (&body, self->socket, ZMQ_DONTWAIT) >= 0;
+        while (whole && zmq_msg_more (&body)) {  /* not ours: read it off */
+            if (zmq_msg_recv (&body, self->socket, ZMQ_DONTWAIT) < 0)
+                break;
+            whole = zmq_msg_more (&body);
+        }
+        msg_t msg;
+        if (whole && msg_decode (zmq_msg_data (&body), zmq_msg_size (&body), &msg, NULL) == 0) {
+            answer (self, &route, &msg, status, arg, wish);
+            msg_clear (&msg);
+        }
+        zmq_msg_close (&route);
+        zmq_msg_close (&body);
+        if (!there)
+            break;
+    }
+}

@@ -1,0 +1,194 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#include "master/registry.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "calc/jobfile.h"
+
+struct registry {
+    char *path;                  /* of the record, on this machine */
+    char *folder;                /* to be removed with it, or NULL */
+};
+
+/* Where runs without a share are found: a folder of this user's own. */
+static char *private_folder (void)
+{
+    const char *base = getenv ("XDG_RUNTIME_DIR");
+    char *path = NULL;
+    int n = base && *base ? asprintf (&path, "%s/sluice", base)
+                          : asprintf (&path, "/tmp/sluice-%u", (unsigned) getuid ());
+    if (n < 0)
+        return NULL;
+    struct stat st;
+    if ((mkdir (path, 0700) && errno != EEXIST) || lstat (path, &st) || !S_ISDIR (st.st_mode)
+        || st.st_uid != getuid () || (st.st_mode & 077)) {
+        free (path);             /* somebody else's: do not trust it */
+        return NULL;
+    }
+    return path;
+}
+
+registry_t *registry_enter (const job_t *job, const char *tcp, const char *ipc,
+                            sluice_error_t *err)
+{
+    registry_t *self = calloc (1, sizeof *self);
+    char *folder = NULL, relative[80], host[65] = "";
+    FILE *f = NULL;
+    if (!self)
+        goto error;
+    gethostname (host, sizeof host - 1);
+    if (share_confined (job->share)) {
+        snprintf (relative, sizeof relative, ".sluice/runs/%s", job->run_name);
+        if (share_mkdir (job->share, relative, err)
+            || asprintf (&folder, "%s/%s", share_root (job->share), relative) < 0
+            || !(self->folder = strdup (folder)) || asprintf (&self->path, "%s/master", folder) < 0)
+            goto error;
+    } else {
+        folder = private_folder ();
+        if (!folder || asprintf (&self->path, "%s/%s", folder, job->run_name) < 0)
+            goto error;
+    }
+    int fd = open (self->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    f = fd >= 0 ? fdopen (fd, "w") : NULL;
+    if (!f)
+        goto error;
+    fprintf (f, "run = %s\nowner = %s\nhost = %s\npid = %d\njob = %s\ntcp = %s\nipc = %s\n",
+             job->run_name, job->owner, host, (int) getpid (), job->name, tcp ? tcp : "",
+             ipc ? ipc : "");
+    if (fclose (f) == 0) {
+        free (folder);
+        return self;
+    }
+error:
+    if (err && err->code == SLUICE_OK)
+        sluice_fail (err, SLUICE_ESYSTEM, "cannot register the run: %s", strerror (errno));
+    free (folder);
+    if (self)
+        registry_leave (&self);
+    return NULL;
+}
+
+void registry_leave (registry_t **self_p)
+{
+    registry_t *self = *self_p;
+    if (!self)
+        return;
+    if (self->path)
+        unlink (self->path);
+    if (self->folder)
+        rmdir (self->folder);
+    free (self->path);
+    free (self->folder);
+    free (self);
+    *self_p = NULL;
+}
+
+static bool read_record (const char *path, registered_t *out)
+{
+    sluice_params_t *p = jobfile_read (path, NULL);
+    const char *run = p ? sluice_params_get (p, "run") : NULL;
+    uint8_t bytes[RUN_BYTES];
+    bool good = run && run_parse (run, bytes);
+    if (good) {
+        const char *owner = sluice_params_get (p, "owner"), *job = sluice_params_get (p, "job");
+        const char *host = sluice_params_get (p, "host"), *ipc = sluice_params_get (p, "ipc");
+        const char *tcp = sluice_params_get (p, "tcp");
+        char here[65] = "";
+        gethostname (here, sizeof here - 1);
+        out->local = ipc && *ipc && host && strcmp (host, here) == 0
+                     && access (ipc + strlen ("ipc://"), F_OK) == 0;
+        const char *endpoint = out->local ? ipc : tcp ? tcp : "";
+        snprintf (out->run, sizeof out->run, "%s", run);
+        snprintf (out->owner, sizeof out->owner, "%s", owner ? owner : "?");
+        snprintf (out->job, sizeof out->job, "%s", job ? job : "?");
+        snprintf (out->endpoint, sizeof out->endpoint, "%s", endpoint);
+    }
+    sluice_params_destroy (&p);
+    return good && *out->endpoint;
+}
+
+static size_t list_folder (const char *folder, const char *suffix, registered_t *runs,
+                           size_t max)
+{
+    size_t n = 0;
+    DIR *dir = opendir (folder);
+    for (struct dirent *e; dir && n < max && (e = readdir (dir)) != NULL;) {
+        char *path = NULL;
+        if (e->d_name[0] == '.' || asprintf (&path, "%s/%s%s", folder, e->d_name, suffix) < 0)
+            continue;
+        if (access (path, R_OK) == 0 && read_record (path, &runs[n]))
+            n++;
+        free (path);
+    }
+    if (dir)
+        closedir (dir);
+    return n;
+}
+
+size_t registry_list (const share_t *share, registered_t *runs, size_t max)
+{
+    size_t n = 0;
+    char *folder = NULL;
+    if (share && asprintf (&folder, "%s/.sluice/runs", share_root (share)) >= 0) {
+        n = list_folder (folder, "/master", runs, max);
+        free (folder);
+    }
+    folder = private_folder ();
+    if (folder)
+        n += list_folder (folder, "", runs + n, max - n);
+    free (folder);
+    return n;
+}
+
+char *registry_ask (const char *endpoint, const cluster_t *cluster, const uint8_t *server,
+                    const msg_t *question, unsigned wait_ms, sluice_error_t *err)
+{
+    void *context = zmq_ctx_new ();
+    void *socket = context ? zmq_socket (context, ZMQ_DEALER) : NULL;
+    void *data = NULL;
+    size_t n = 0;
+    char *text = NULL;
+    zmq_msg_t frame;
+    zmq_msg_init (&frame);
+    int linger = 0, wait = (int) wait_ms;
+    int64_t most = MSG_MAX_BYTES;
+    if (!socket || msg_encode (question, &data, &n, err))
+        goto done;
+    zmq_setsockopt (socket, ZMQ_LINGER, &linger, sizeof linger);
+    zmq_setsockopt (socket, ZMQ_RCVTIMEO, &wait, sizeof wait);
+    zmq_setsockopt (socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
+    if (server && (!cluster || curve_connect_as (socket, cluster_member_pair (cluster), server, err)))
+        goto done;
+    if (zmq_connect (socket, endpoint) || zmq_send (socket, data, n, 0) < 0
+        || zmq_msg_recv (&frame, socket, 0) < 0) {
+        sluice_fail (err, SLUICE_ENONODES, "%s: no answer within %u ms", endpoint, wait_ms);
+        goto done;
+    }
+    msg_t reply;
+    if (msg_decode (zmq_msg_data (&frame), zmq_msg_size (&frame), &reply, err))
+        goto done;
+    if (reply.type == MSG_REPLY)
+        text = strdup (reply.text.text);
+    else
+        sluice_fail (err, SLUICE_EPROTO, "%s: answered with %s", endpoint,
+                     msg_type_name (reply.type));
+    msg_clear (&reply);
+done:
+    zmq_msg_close (&frame);
+    free (data);
+    if (socket)
+        zmq_close (socket);
+    if (context)
+        zmq_ctx_term (context);
+    return text;
+}

@@ -1,0 +1,39 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* registry.h - how other commands find a run, and ask it
+ *
+ * A running master writes SHARE/.sluice/runs/RUN/master (or, without a share,
+ * $XDG_RUNTIME_DIR/sluice/RUN or /tmp/sluice-UID/RUN): `name = value` lines
+ * with owner, host, pid, job and the endpoints of its query socket. A command
+ * finds it by the run's first digits and asks with one message.
+ */
+#ifndef MASTER_REGISTRY_H
+#define MASTER_REGISTRY_H
+
+#include "master/job.h"
+
+typedef struct registry registry_t;
+
+/* Register this run. `endpoints`: where its query socket is bound. */
+registry_t *registry_enter (const job_t *job, const char *tcp, const char *ipc,
+                            sluice_error_t *err);
+/* Take it out again. */
+void registry_leave (registry_t **self_p);
+
+typedef struct {
+    char run[2 * RUN_BYTES + 1];
+    char owner[128], job[256], endpoint[256];
+    bool local;                  /* endpoint is ipc, on this machine */
+} registered_t;
+
+/* The runs known to this share (may be NULL) and on this machine; at most
+ * `max` are stored, the number is returned. */
+size_t registry_list (const share_t *share, registered_t *runs, size_t max);
+
+/* Ask a master or node: send `question`, wait for MSG_REPLY. free () the text.
+ * `server` NULL: no CURVE (ipc). */
+char *registry_ask (const char *endpoint, const cluster_t *cluster, const uint8_t *server,
+                    const msg_t *question, unsigned wait_ms, sluice_error_t *err);
+
+#endif

@@ -1,0 +1,509 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#include "master/run.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "master/link.h"
+#include "master/local.h"
+#include "master/progress.h"
+#include "master/query.h"
+#include "master/roster.h"
+
+enum { MAX_NAMED_FAILURES = 10, RENAME_MS = 2000 };
+
+typedef enum {
+    PHASE_RUN,
+    PHASE_FINISH,                /* the writer makes the last snapshot */
+    PHASE_OVER
+} phase_t;
+
+typedef struct {
+    job_t *job;
+    void *context;
+    char *folder;                /* private */
+    local_t *local;
+    gate_t *gate;
+    sched_t *sched;
+    wthread_t *writer;
+    links_t *links;
+    roster_t *roster;
+    query_t *query;
+    int signals;
+    sigset_t old_mask;
+    progress_t progress;
+    phase_t phase;
+    int64_t started, phase_since, named_at, alone_since;
+    const char *status;          /* how it will have ended */
+    bool had_node, disk_full;
+    unsigned failures_shown;
+    sluice_error_t error;        /* why it ends without being done */
+} run_t;
+
+static int64_t now_ms (void)
+{
+    struct timespec t;
+    clock_gettime (CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- telling the person ------------------------------------------------------ */
+
+static void say (run_t *self, const char *format, ...) __attribute__ ((format (printf, 2, 3)));
+static void say (run_t *self, const char *format, ...)
+{
+    va_list args;
+    progress_end (&self->progress);
+    va_start (args, format);
+    fputs ("sluice run: ", stderr);
+    vfprintf (stderr, format, args);
+    fputc ('\n', stderr);
+    va_end (args);
+}
+
+static void on_failed (void *arg, const link_t *link, const msg_failed_t *f, uint64_t first,
+                       uint64_t stop, bool final)
+{
+    run_t *self = arg;
+    if (!final)
+        return;
+    (void) stop;
+    if (self->failures_shown++ < MAX_NAMED_FAILURES)
+        say (self, "item %llu failed on %s: %s", (unsigned long long) first, link->host,
+             f->reason);
+    else if (self->failures_shown == MAX_NAMED_FAILURES + 1)
+        say (self, "more items failed; they are named in sluice/failures of the output");
+    if (self->job->options.fail_fast) {
+        sched_stop (self->sched);
+        sluice_fail (&self->error, SLUICE_EFAILED, "item %llu failed and --fail-fast is set",
+                     (unsigned long long) first);
+    }
+}
+
+static const char *waiting_for (run_t *self, const links_counts_t *nodes)
+{
+    if (self->disk_full)
+        return "disk full";
+    if (self->phase == PHASE_FINISH)
+        return "writing the last state";
+    if (!nodes->ready)
+        return nodes->opening ? "nodes are opening their inputs" : "waiting for nodes";
+    return NULL;
+}
+
+static void show_progress (run_t *self, int64_t now)
+{
+    sched_counts_t c;
+    links_counts_t nodes;
+    writer_totals_t totals;
+    sched_counts (self->sched, &c);
+    links_counts (self->links, &nodes);
+    wthread_totals (self->writer, &totals);
+    progress_show (&self->progress,
+                   &(progress_state_t) {.items = c.items,
+                                        .done = c.done,
+                                        .failed = c.failed,
+                                        .running = c.running,
+                                        .bytes = totals.bytes,
+                                        .nodes = nodes.ready,
+                                        .cores = nodes.cores,
+                                        .seconds = (double) (now - self->started) * 1e-3,
+                                        .waiting = waiting_for (self, &nodes)});
+}
+
+static char *status_text (void *arg, const char *question)
+{
+    run_t *self = arg;
+    sched_counts_t c;
+    links_counts_t nodes;
+    char *text = NULL;
+    (void) question;
+    sched_counts (self->sched, &c);
+    links_counts (self->links, &nodes);
+    const char *waiting = waiting_for (self, &nodes);
+    if (asprintf (&text,
+                  "{\"run\":\"%s\",\"owner\":\"%s\",\"items\":%llu,\"done\":%llu,"
+                  "\"failed\":%llu,\"running\":%llu,\"nodes\":%u,\"seconds\":%.1f,"
+                  "\"waiting\":\"%s\"}",
+                  self->job->run_name, self->job->owner, (unsigned long long) c.items,
+                  (unsigned long long) c.done, (unsigned long long) c.failed,
+                  (unsigned long long) c.running, nodes.ready,
+                  (double) (now_ms () - self->started) * 1e-3, waiting ? waiting : "")
+        < 0)
+        return NULL;
+    return text;
+}
+
+/* ---- the turns of the loop ------------------------------------------------------ */
+
+static void enter (run_t *self, phase_t phase)
+{
+    self->phase = phase;
+    self->phase_since = now_ms ();
+}
+
+
+/* The end begins: nodes stop, nothing more is taken, and the writer makes the
+ * last state with self->status. */
+static void finish (run_t *self)
+{
+    sched_stop (self->sched);
+    links_stop (self->links);
+    wthread_finish (self->writer, self->status);
+    enter (self, PHASE_FINISH);
+}
+
+static void cancel (run_t *self, const char *why)
+{
+    if (self->phase != PHASE_RUN)
+        return;
+    say (self, "%s; stopping every node", why);
+    sluice_fail (&self->error, SLUICE_ECANCELLED, "cancelled");
+    self->status = "cancelled";
+    finish (self);
+}
+
+static void read_signals (run_t *self)
+{
+    struct signalfd_siginfo info;
+    while (read (self->signals, &info, sizeof info) == (ssize_t) sizeof info) {
+        if (self->phase == PHASE_RUN) {
+            cancel (self, info.ssi_signo == SIGINT ? "interrupted" : "told to end");
+        } else if (self->disk_full) {
+            /* The last state cannot be written: leave the file as it is. */
+            say (self, "the disk is full; the file stays at its last whole state");
+            enter (self, PHASE_OVER);
+        }
+    }
+}
+
+static void read_writer (run_t *self)
+{
+    wthread_event_t e;
+    while (wthread_next (self->writer, &e)) {
+        switch (e.type) {
+        case WTHREAD_WROTE:
+        case WTHREAD_REFUSED:
+            links_written (self->links, &e);
+            break;
+        case WTHREAD_FULL:
+            self->disk_full = true;
+            say (self, "%s; waiting for space, nothing is lost (Ctrl-C ends the run)",
+                 e.error.text);
+            break;
+        case WTHREAD_SPACE:
+            self->disk_full = false;
+            say (self, "there is space again; going on");
+            break;
+        case WTHREAD_FINISHED:
+            enter (self, PHASE_OVER);
+            break;
+        case WTHREAD_BROKEN:
+            self->error = e.error;
+            self->status = "stopped";
+            enter (self, PHASE_OVER);
+            return;
+        case WTHREAD_NOTHING:
+            break;
+        }
+    }
+}
+
+static void read_roster (run_t *self)
+{
+    found_t found;
+    while (self->roster && roster_next (self->roster, &found))
+        if (self->phase == PHASE_RUN)
+            links_add (self->links, found.endpoint, false, found.uuid, NULL);
+}
+
+static void name_nodes (run_t *self, int64_t now)
+{
+    const run_options_t *o = &self->job->options;
+    if (now - self->named_at < RENAME_MS)
+        return;
+    self->named_at = now;
+    for (size_t i = 0; i < o->nnodes; i++)
+        links_add (self->links, o->nodes[i], false, NULL, NULL);
+    if (self->local)
+        links_add (self->links, local_endpoint (self->local), true, NULL, NULL);
+}
+
+/* Nobody computes: how long is that all right? */
+static void check_nodes (run_t *self, int64_t now)
+{
+    links_counts_t nodes;
+    links_counts (self->links, &nodes);
+    if (nodes.ready || nodes.opening) {
+        self->had_node |= nodes.ready > 0;
+        self->alone_since = now;
+        return;
+    }
+    /* An embedded node that lacks something is the only one there may be. */
+    bool hopeless = nodes.lacking && !self->roster && !self->had_node;
+    if (!hopeless && now - self->alone_since < FIRST_NODE_MS)
+        return;
+    if (nodes.lacking)
+        sluice_fail (&self->error, SLUICE_ENONODES, "no node can take part: %s", nodes.lacks);
+    else if (self->had_node)
+        sluice_fail (&self->error, SLUICE_ENONODES,
+                     "all nodes were lost and none came back within %d s", FIRST_NODE_MS / 1000);
+    else
+        sluice_fail (&self->error, SLUICE_ENONODES,
+                     "no node answered within %d s; start some with: sluice node %s",
+                     FIRST_NODE_MS / 1000, share_root (self->job->share));
+    self->status = "stopped";
+    finish (self);
+}
+
+static void check_end (run_t *self, int64_t now)
+{
+    if (self->phase != PHASE_RUN)
+        return;
+    check_nodes (self, now);
+    if (self->phase != PHASE_RUN || !sched_finished (self->sched))
+        return;
+    sched_counts_t c;
+    sched_counts (self->sched, &c);
+    self->status = c.failed ? "failed" : "complete";
+    finish (self);
+}
+
+static int loop (run_t *self)
+{
+    while (self->phase != PHASE_OVER) {
+        void *sockets[8];
+        zmq_pollitem_t items[10];
+        size_t n = links_sockets (self->links, sockets);
+        n += query_sockets (self->query, sockets + n);
+        if (self->roster)
+            sockets[n++] = roster_socket (self->roster);
+        for (size_t i = 0; i < n; i++)
+            items[i] = (zmq_pollitem_t) {.socket = sockets[i], .events = ZMQ_POLLIN};
+        items[n++] = (zmq_pollitem_t) {.fd = wthread_fd (self->writer), .events = ZMQ_POLLIN};
+        items[n++] = (zmq_pollitem_t) {.fd = self->signals, .events = ZMQ_POLLIN};
+        if (zmq_poll (items, (int) n, 100) < 0 && zmq_errno () != EINTR)
+            return sluice_fail (&self->error, SLUICE_ESYSTEM, "poll: %s",
+                                zmq_strerror (zmq_errno ()));
+        query_wish_t wish = {0};
+        read_signals (self);
+        read_writer (self);
+        if (self->phase == PHASE_OVER)
+            break;
+        links_receive (self->links);
+        query_answer (self->query, status_text, self, &wish);
+        if (wish.cancel)
+            cancel (self, "cancelled from elsewhere");
+        read_roster (self);
+        int64_t now = now_ms ();
+        if (self->phase == PHASE_RUN)
+            name_nodes (self, now);
+        links_tick (self->links, now);
+        check_end (self, now);
+        show_progress (self, now);
+    }
+    return 0;
+}
+
+/* ---- setting up and taking down --------------------------------------------------- */
+
+static int open_signals (run_t *self, sluice_error_t *err)
+{
+    sigset_t mask;
+    sigemptyset (&mask);
+    sigaddset (&mask, SIGINT);
+    sigaddset (&mask, SIGTERM);
+    sigaddset (&mask, SIGHUP);
+    sigprocmask (SIG_BLOCK, &mask, &self->old_mask);
+    signal (SIGPIPE, SIG_IGN);
+    signal (SIGXFSZ, SIG_IGN);   /* a file size limit is an error of write, not our end */
+    self->signals = signalfd (-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    return self->signals >= 0 ? 0
+                              : sluice_fail (err, SLUICE_ESYSTEM, "signalfd: %s",
+                                             strerror (errno));
+}
+
+/* Sockets and descriptors for many nodes (TRAPS: 3 descriptors a socket). */
+static void raise_limits (void)
+{
+    struct rlimit limit;
+    if (getrlimit (RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit (RLIMIT_NOFILE, &limit);
+    }
+    /* Payloads of a MiB come and go in two threads: without these glibc keeps
+     * freed ones in arenas and the master outgrows its window (I1). */
+    mallopt (M_ARENA_MAX, 2);
+    mallopt (M_TRIM_THRESHOLD, 16 << 20);
+    mallopt (M_MMAP_THRESHOLD, 512 << 10);
+}
+
+static char *write_inputs (run_t *self, sluice_error_t *err)
+{
+    const job_t *job = self->job;
+    char *path = NULL, *relative = NULL, folder[80];
+    if (job->plan->nshared == 0)
+        return strdup ("");
+    if (share_confined (job->share)) {
+        snprintf (folder, sizeof folder, ".sluice/runs/%s", job->run_name);
+        if (share_mkdir (job->share, folder, err))
+            return NULL;
+        if (asprintf (&path, "%s/%s/inputs.h5", share_root (job->share), folder) < 0)
+            return NULL;
+    } else if (asprintf (&path, "%s/inputs.h5", self->folder) < 0) {
+        return NULL;
+    }
+    if (plan_write_shared (job->plan, path, err) == 0)
+        relative = share_relative (job->share, path, err);
+    free (path);
+    return relative;
+}
+
+static void remove_inputs (const run_t *self)
+{
+    const job_t *job = self->job;
+    char *path = NULL;
+    if (!share_confined (job->share)
+        || asprintf (&path, "%s/.sluice/runs/%s/inputs.h5", share_root (job->share),
+                     job->run_name)
+               < 0)
+        return;
+    unlink (path);
+    *strrchr (path, '/') = '\0';
+    rmdir (path);
+    free (path);
+}
+
+static bool wants_local (const job_t *job)
+{
+    return !job->options.no_local && job->options.nnodes == 0;
+}
+
+static writer_t *open_writer (job_t *job, sluice_error_t *err)
+{
+    return writer_new (&(writer_options_t) {.path = job->output,
+                                            .force = job->options.force,
+                                            .run = job->run,
+                                            .job = job->name,
+                                            .kernel = job->kernel_name,
+                                            .plan = job->plan,
+                                            .rate = job->options.rate,
+                                            .packed_max = job->options.window / 4},
+                       err);
+}
+
+static int set_up (run_t *self, sluice_error_t *err)
+{
+    job_t *job = self->job;
+    raise_limits ();
+    if (open_signals (self, err) || !(self->folder = local_folder (err)))
+        return -1;
+    /* Before any thread: it forks. */
+    if (wants_local (job) && !(self->local = local_start (job, self->folder, err)))
+        return -1;
+    char *inputs = write_inputs (self, err);
+    writer_t *writer = inputs ? open_writer (job, err) : NULL;
+    self->context = zmq_ctx_new ();
+    self->gate = gate_new (job->options.window);
+    self->sched = sched_new (&(sched_options_t) {.items = job->plan->items,
+                                                 .items_per_task = job->items_per_task,
+                                                 .crash_limit = job->crash_limit});
+    if (writer)
+        self->writer = wthread_new (writer, job->options.disk_wait, err);
+    if (self->writer && self->context && self->gate && self->sched)
+        self->links = links_new (self->context, job, self->gate, self->sched, self->writer,
+                                 self->local != NULL, err);
+    if (self->links) {
+        links_set_inputs (self->links, inputs);
+        links_on_failed (self->links, on_failed, self);
+    }
+    free (inputs);
+    if (!self->links)
+        return err->code ? -1 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    if (job->cluster && !(self->roster = roster_new (job->share, job->cluster, err)))
+        return -1;
+    /* Endpoints that cannot be are found now, not in the loop. */
+    for (size_t i = 0; i < job->options.nnodes; i++)
+        if (links_add (self->links, job->options.nodes[i], false, NULL, err))
+            return -1;
+    self->query = query_new (self->context, job, self->folder, err);
+    return self->query ? 0 : -1;
+}
+
+static void tear_down (run_t *self)
+{
+    query_destroy (&self->query);
+    roster_destroy (&self->roster);
+    links_destroy (&self->links, "over");
+    local_stop (&self->local);
+    wthread_destroy (&self->writer);
+    gate_destroy (&self->gate);
+    sched_destroy (&self->sched);
+    if (self->context)
+        zmq_ctx_term (self->context);
+    if (self->job->plan->nshared)
+        remove_inputs (self);
+    local_folder_remove (&self->folder);
+    if (self->signals >= 0) {
+        close (self->signals);
+        sigprocmask (SIG_SETMASK, &self->old_mask, NULL);
+    }
+}
+
+static void fill_result (run_t *self, run_result_t *r)
+{
+    sched_counts_t c;
+    links_counts_t nodes;
+    sched_counts (self->sched, &c);
+    links_counts (self->links, &nodes);
+    wthread_totals (self->writer, &r->totals);
+    r->status = self->status;
+    r->tasks = c.tasks_done + c.tasks_running;
+    r->done = c.done;
+    r->failed = c.failed;
+    r->retried = c.retried;
+    r->stale_frames = nodes.stale_frames;
+    r->malformed = nodes.malformed;
+    r->zap_refused = self->roster ? roster_refused (self->roster) : 0;
+    r->seconds = (double) (now_ms () - self->started) * 1e-3;
+    r->nodes = nodes.ever;
+    r->cores = nodes.cores;
+    r->window = gate_window (self->gate);
+    r->peak_held = gate_peak (self->gate);
+    memcpy (r->isa, nodes.isa, sizeof r->isa);
+    r->data_path = nodes.used_net ? nodes.used_local ? "ipc, tcp+curve" : "tcp+curve" : "ipc";
+}
+
+int run_cluster (job_t *job, run_result_t *result, sluice_error_t *err)
+{
+    run_t self = {.job = job, .signals = -1, .status = "stopped"};
+    self.started = self.alone_since = now_ms ();
+    progress_init (&self.progress, job->options.quiet);
+    memset (result, 0, sizeof *result);
+    result->status = "stopped";
+    sluice_error_t why = {0};
+    int rc = set_up (&self, &why);
+    if (rc == 0) {
+        loop (&self);
+        progress_end (&self.progress);
+        fill_result (&self, result);
+        why = self.error;
+        rc = why.code == SLUICE_OK || why.code == SLUICE_EFAILED ? 0 : -1;
+    }
+    tear_down (&self);
+    if (err)
+        *err = why;
+    return rc;
+}
