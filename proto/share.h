@@ -32,7 +32,8 @@ int share_create (const char *dir, sluice_error_t *err);
 /* Open the share `dir` itself. */
 share_t *share_open (const char *dir, sluice_error_t *err);
 /* The nearest folder above `path` that is a share; NULL with err->code
- * SLUICE_OK if there is none, with an error if one is broken. */
+ * SLUICE_OK if there is none, with an error if one is broken. A `path` that is
+ * a folder counts itself; one that does not exist counts from its folder. */
 share_t *share_find (const char *path, sluice_error_t *err);
 /* The unconfined share of an embedded run, rooted at "/". */
 share_t *share_new_open (sluice_error_t *err);
@@ -42,7 +43,7 @@ const char *share_root (const share_t *self);              /* absolute path here
 const uint8_t *share_id (const share_t *self);             /* SHARE_ID_BYTES */
 bool share_confined (const share_t *self);
 int share_fd (const share_t *self);
-/* `.sluice/cluster.key` of this share; a path here. */
+/* `.sluice/cluster.key` of this share; a path here. "" if unconfined. */
 const char *share_key_path (const share_t *self);
 
 /* The path of `path` (any path here, existing) relative to the share, links
@@ -50,11 +51,16 @@ const char *share_key_path (const share_t *self);
 char *share_relative (const share_t *self, const char *path, sluice_error_t *err);
 
 /* Open a relative path inside the share with open(2) flags (O_CLOEXEC is
- * added). -1 with an error: absolute, leads outside, not there. */
+ * added). -1 with an error and errno: absolute, leads outside, not there. Links
+ * are followed while they stay inside (relative ones); none are where the
+ * kernel lacks openat2. In an unconfined share any path and link will do. */
 int share_openat (const share_t *self, const char *relative, int flags, mode_t mode,
                   sluice_error_t *err);
-/* Make a folder (and its parents) inside the share. */
+/* Make a folder (and its parents) inside the share. One that is there is fine. */
 int share_mkdir (const share_t *self, const char *relative, sluice_error_t *err);
+
+/* Do without openat2, as on an old kernel (for tests). */
+void share_set_walk (share_t *self, bool walk);
 
 /* What identifies the content of an input. */
 typedef struct {
