@@ -1,0 +1,35 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* cmd.h - the subcommands that are not `sluice node`
+ *
+ * Each takes its own argv (argv[0] is its name) and returns an exit status.
+ */
+#ifndef MASTER_CMD_H
+#define MASTER_CMD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "sluice/error.h"
+
+int cmd_init (int argc, char **argv);
+int cmd_key (int argc, char **argv);
+int cmd_run (int argc, char **argv);
+int cmd_nodes (int argc, char **argv);
+int cmd_cancel (int argc, char **argv);
+int cmd_show (int argc, char **argv);
+int cmd_verify (int argc, char **argv);
+int cmd_diff (int argc, char **argv);
+int cmd_plot (int argc, char **argv);
+
+/* "sluice NAME: TEXT" on stderr; the exit status that goes with it. */
+int cmd_fail (const char *name, const sluice_error_t *err);
+/* A usage error: one line and where help is. */
+int cmd_usage (const char *name, const char *format, ...)
+    __attribute__ ((format (printf, 2, 3)));
+
+/* Sizes as on the command line: 64M, 1G (powers of 1024). */
+bool cmd_size (const char *text, uint64_t *size);
+bool cmd_number (const char *text, uint64_t *number);
+
+#endif

@@ -1,0 +1,49 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#include "master/cmd.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sluice/params.h"
+
+int cmd_fail (const char *name, const sluice_error_t *err)
+{
+    fprintf (stderr, "sluice %s: %s\n", name, err->text);
+    return sluice_exit_status (err);
+}
+
+int cmd_usage (const char *name, const char *format, ...)
+{
+    va_list args;
+    va_start (args, format);
+    fprintf (stderr, "sluice %s: ", name);
+    vfprintf (stderr, format, args);
+    fprintf (stderr, "; see: sluice %s --help\n", name);
+    va_end (args);
+    return SLUICE_EINPUT;
+}
+
+/* The parsers of job files serve the command line too. */
+static bool parse (const char *text, uint64_t *value, bool size)
+{
+    sluice_params_t *p = sluice_params_new ();
+    bool good = p && text && *text && sluice_params_set (p, "x", text, 0, NULL) == 0 &&
+                (size ? sluice_params_size (p, "x", value, NULL)
+                      : sluice_params_u64 (p, "x", value, NULL)) == 0;
+    sluice_params_destroy (&p);
+    return good;
+}
+
+bool cmd_size (const char *text, uint64_t *size)
+{
+    return parse (text, size, true) && *size > 0;
+}
+
+bool cmd_number (const char *text, uint64_t *number)
+{
+    return parse (text, number, false);
+}

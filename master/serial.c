@@ -1,0 +1,281 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#include "master/run.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "calc/vmath.h"
+#include "master/local.h"
+#include "master/progress.h"
+
+/* Segments of one emitter that runs alone: it always gets one of its own when
+ * it asks, since pieces are written before `put` returns. The largest number
+ * in use at once is one for each table, the items table's, and the last. */
+typedef struct {
+    job_t *job;
+    writer_t *writer;
+    void *segment[MSG_MAX_TABLES + 2];
+    bool used[MSG_MAX_TABLES + 2];
+    uint64_t peak, held;
+    sluice_error_t error; /* of the writer */
+} serial_t;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal (int number)
+{
+    (void) number;
+    interrupted = 1;
+}
+
+static void *sink_get (void *arg, bool wait, uint32_t *handle)
+{
+    serial_t *self = arg;
+    (void) wait;
+    for (uint32_t i = 0; i < sizeof self->used / sizeof *self->used; i++) {
+        if (self->used[i] || interrupted)
+            continue;
+        if (!self->segment[i] && !(self->segment[i] = malloc (self->job->segment)))
+            break;
+        self->used[i] = true;
+        self->held += self->job->segment;
+        if (self->held > self->peak)
+            self->peak = self->held;
+        *handle = i;
+        return self->segment[i];
+    }
+    return NULL;
+}
+
+static void sink_give_back (void *arg, uint32_t handle)
+{
+    serial_t *self = arg;
+    self->used[handle] = false;
+    self->held -= self->job->segment;
+}
+
+static int sink_put (void *arg, uint32_t handle, const piece_t *piece)
+{
+    serial_t *self = arg;
+    const struct timespec step = {.tv_sec = 1};
+    int rc;
+    double waited = 0;
+    while ((rc = writer_piece (self->writer, 0, piece, self->segment[handle],
+                               &self->error)) &&
+           writer_disk_full (self->writer) && !interrupted &&
+           waited < self->job->options.disk_wait) {
+        if (waited == 0)
+            fprintf (stderr, "sluice run: %s; waiting for space, nothing is lost\n",
+                     self->error.text);
+        nanosleep (&step, NULL);
+        waited += 1;
+    }
+    if (rc == 0)
+        self->error.code = SLUICE_OK;
+    sink_give_back (self, handle);
+    return rc;
+}
+
+static double seconds_now (void)
+{
+    struct timespec t;
+    clock_gettime (CLOCK_MONOTONIC, &t);
+    return (double) t.tv_sec + (double) t.tv_nsec * 1e-9;
+}
+
+typedef struct {
+    kernel_t *kernel;
+    void *state;
+    sluice_inputs_t *inputs;
+    emitter_t *emitter;
+    sluice_task_t *task;
+    char *folder;
+} host_t;
+
+static int host_open (host_t *h, serial_t *self, sluice_error_t *err)
+{
+    job_t *job = self->job;
+    const sluice_plan_t *plan = job->plan;
+    const emitter_sink_t sink = {self, sink_get, sink_put, sink_give_back, NULL};
+    char *shared = NULL, *relative = NULL;
+    int rc = -1;
+    h->kernel = job->kernel;
+    if (!(h->folder = local_folder (err)))
+        return -1;
+    if (plan->nshared) {
+        if (asprintf (&shared, "%s/inputs.h5", h->folder) < 0 ||
+            plan_write_shared (plan, shared, err) ||
+            !(relative = share_relative (job->share, shared, err)))
+            goto done;
+    }
+    h->inputs = inputs_new (job->share, job->params, job->seed, plan->items, job->folder,
+                            relative ? relative : "", plan->files, plan->nfiles, err);
+    h->emitter = emitter_new (plan->tables, plan->ntables, job->segment, &sink, err);
+    if (!h->inputs || !h->emitter)
+        goto done;
+    const sluice_kernel_t *api = kernel_api (h->kernel);
+    if (api->open && api->open (h->inputs, &h->state, err))
+        goto done;
+    h->task = task_new (h->emitter, job->seed, h->folder);
+    rc = h->task ? 0 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+done:
+    free (shared);
+    free (relative);
+    return rc;
+}
+
+static void host_close (host_t *h)
+{
+    if (h->task && kernel_api (h->kernel)->close)
+        kernel_api (h->kernel)->close (h->state);
+    task_destroy (&h->task);
+    emitter_destroy (&h->emitter);
+    inputs_destroy (&h->inputs);
+    local_folder_remove (&h->folder);
+}
+
+/* A failure of one task: say and record it, and go on. */
+static int record_failure (serial_t *self, const task_t *task, uint64_t item,
+                           run_result_t *r, sluice_error_t *why)
+{
+    msg_failed_t failed = {.task = task->task,
+                           .attempt = 1,
+                           .item = item,
+                           .reason = why->text,
+                           .exit_code = -1,
+                           .stderr_tail = ""};
+    writer_drop (self->writer, task->task, 1);
+    fprintf (stderr, "sluice run: items %llu to %llu failed: %s\n",
+             (unsigned long long) task->first, (unsigned long long) task->stop - 1,
+             why->text);
+    r->failed += task->stop - task->first;
+    return writer_failure (self->writer, 0, &failed, task->first, task->stop, true,
+                           &self->error);
+}
+
+/* Cut the items into tasks of about 2 s and run them one by one. A range
+ * that fails is run again item by item, so that its neighbours are kept. */
+static int run_tasks (serial_t *self, host_t *h, run_result_t *r, progress_t *progress,
+                      double started)
+{
+    const job_t *job = self->job;
+    uint64_t size = job->items_per_task ? job->items_per_task : 1, next = 0, number = 1;
+    uint64_t alone_until = 0;
+    while (next < job->plan->items && !interrupted) {
+        uint64_t n = next < alone_until ? 1 : size;
+        if (n > job->plan->items - next)
+            n = job->plan->items - next;
+        task_t task = {.task = number++, .attempt = 1, .first = next, .stop = next + n};
+        bool stopped = false;
+        sluice_error_t why = {0};
+        double before = seconds_now ();
+        int rc = task_run (h->task, h->kernel, h->state, &task, &stopped, &why);
+        if (self->error.code != SLUICE_OK)
+            return -1;
+        if (interrupted)
+            break;
+        if (rc != 0) {
+            if (n > 1) {
+                writer_drop (self->writer, task.task, 1);
+                alone_until = task.stop;
+                r->retried++;
+                continue;
+            }
+            if (record_failure (self, &task, emitter_item (h->emitter), r, &why))
+                return -1;
+            if (job->options.fail_fast)
+                break;
+        } else {
+            r->tasks++;
+            r->done += n;
+        }
+        next = task.stop;
+        double took = seconds_now () - before;
+        if (!job->items_per_task && took < 1.0 && size < (1ull << 40))
+            size *= 2;
+        if (!job->items_per_task && took > 4.0 && size > 1)
+            size /= 2;
+        writer_totals_t totals;
+        writer_totals (self->writer, &totals);
+        if (writer_tick (self->writer, &self->error))
+            return -1;
+        progress_show (progress,
+                       &(progress_state_t){.items = job->plan->items,
+                                           .done = r->done,
+                                           .failed = r->failed,
+                                           .bytes = totals.bytes,
+                                           .nodes = 1,
+                                           .cores = 1,
+                                           .seconds = seconds_now () - started});
+    }
+    return 0;
+}
+
+int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
+{
+    serial_t self = {.job = job};
+    host_t host = {0};
+    progress_t progress;
+    double started = seconds_now ();
+    sluice_error_t why = {0};
+    int rc = -1;
+    memset (r, 0, sizeof *r);
+    r->status = "stopped";
+    interrupted = 0;
+    struct sigaction act = {.sa_handler = on_signal}, old_int, old_term;
+    sigaction (SIGINT, &act, &old_int);
+    sigaction (SIGTERM, &act, &old_term);
+    signal (SIGXFSZ, SIG_IGN);
+    progress_init (&progress, job->options.quiet);
+    self.writer = writer_new (&(writer_options_t){.path = job->output,
+                                                  .force = job->options.force,
+                                                  .run = job->run,
+                                                  .job = job->name,
+                                                  .kernel = job->kernel_name,
+                                                  .plan = job->plan,
+                                                  .rate = job->options.rate,
+                                                  .packed_max = job->options.window / 4},
+                              &why);
+    if (!self.writer || host_open (&host, &self, &why))
+        goto done;
+    char name[65] = "";
+    gethostname (name, sizeof name - 1);
+    snprintf (r->isa, sizeof r->isa, "%s", vm_isa_name ());
+    msg_welcome_t welcome = {
+        .host = name, .cores = 1, .slots = 1, .isa = r->isa, .endpoint = "", .lacks = ""};
+    if (writer_node (self.writer, 0, &welcome, &why))
+        goto done;
+    rc = run_tasks (&self, &host, r, &progress, started);
+    progress_end (&progress);
+    if (rc == 0) {
+        r->status = interrupted ? "cancelled" : r->failed ? "failed" : "complete";
+        rc = writer_finish (self.writer, r->status, &why);
+    } else {
+        why = self.error;
+    }
+    if (rc == 0 && interrupted)
+        rc = sluice_fail (&why, SLUICE_ECANCELLED, "cancelled");
+done:
+    if (self.writer)
+        writer_totals (self.writer, &r->totals);
+    r->seconds = seconds_now () - started;
+    r->nodes = r->cores = 1;
+    r->window = job->options.window;
+    r->peak_held = self.peak;
+    r->data_path = "memory";
+    host_close (&host);
+    writer_destroy (&self.writer);
+    for (size_t i = 0; i < sizeof self.segment / sizeof *self.segment; i++)
+        free (self.segment[i]);
+    sigaction (SIGINT, &old_int, NULL);
+    sigaction (SIGTERM, &old_term, NULL);
+    if (err)
+        *err = why;
+    return rc;
+}

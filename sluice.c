@@ -1,0 +1,65 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* sluice - one binary, a subcommand for each thing to do */
+
+#include <stdio.h>
+#include <string.h>
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "node/cmd_node.h"
+#ifndef NODE_ONLY
+#include "master/cmd.h"
+#endif
+
+static const struct {
+    const char *name;
+    int (*run) (int argc, char **argv);
+    const char *what;
+} commands[] = {
+    {"node", cmd_node, "offer this machine to the runs of a share"},
+#ifndef NODE_ONLY
+    {"run", cmd_run, "run a job file"},
+    {"init", cmd_init, "make a folder a share, with its cluster key"},
+    {"key", cmd_key, "the fingerprint of a cluster key; a new key file"},
+    {"nodes", cmd_nodes, "which nodes are there"},
+    {"cancel", cmd_cancel, "stop a run"},
+    {"show", cmd_show, "what became of a run: times, nodes, failures"},
+    {"verify", cmd_verify, "check a file against its digests"},
+    {"diff", cmd_diff, "do two files hold the same content?"},
+    {"plot", cmd_plot, "the map of a scenario"},
+#endif
+};
+
+static void help (FILE *out)
+{
+    fputs ("Usage: sluice COMMAND [...]\n\n", out);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf (out, "  %-8s %s\n", commands[i].name, commands[i].what);
+    fputs ("\nsluice COMMAND --help says more; so does man sluice.\n", out);
+}
+
+int main (int argc, char **argv)
+{
+    if (argc < 2) {
+        help (stderr);
+        return 2;
+    }
+    if (!strcmp (argv[1], "--version") || !strcmp (argv[1], "-V")) {
+        printf ("sluice %s\n", PACKAGE_VERSION);
+        return 0;
+    }
+    if (!strcmp (argv[1], "--help") || !strcmp (argv[1], "-h") ||
+        !strcmp (argv[1], "help")) {
+        help (stdout);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp (argv[1], commands[i].name) == 0)
+            return commands[i].run (argc - 1, argv + 1);
+    fprintf (stderr, "sluice: '%s' is not a command; see: sluice --help\n", argv[1]);
+    return 2;
+}
