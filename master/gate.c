@@ -8,10 +8,10 @@
 
 typedef struct {
     bool used;
-    bool changed;                /* granted more than the node was told */
+    bool changed; /* granted more than the node was told */
     uint64_t granted, received;
-    uint64_t offered;            /* end of the last known piece */
-    uint32_t *sizes;             /* ring of pieces offered and not granted */
+    uint64_t offered; /* end of the last known piece */
+    uint32_t *sizes;  /* ring of pieces offered and not granted */
     size_t first, count, room;
 } entry_t;
 
@@ -19,7 +19,7 @@ struct gate {
     uint64_t window, outstanding, held, peak;
     entry_t *nodes;
     size_t nnodes;
-    size_t turn;                 /* who is served next */
+    size_t turn; /* who is served next */
 };
 
 gate_t *gate_new (uint64_t window)
@@ -136,7 +136,7 @@ static void grant (gate_t *self)
         }
         uint32_t size = e->sizes[e->first];
         if (gate_in_use (self) + size > self->window)
-            return;              /* it stays first in turn: nobody starves */
+            return; /* it stays first in turn: nobody starves */
         e->first = (e->first + 1) % e->room;
         e->count--;
         e->granted += size;

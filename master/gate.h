@@ -24,7 +24,7 @@
 #include <stdint.h>
 #include "sluice/error.h"
 
-enum { GATE_MAX_OFFERED = 16384 };     /* pieces of one node that are remembered */
+enum { GATE_MAX_OFFERED = 16384 }; /* pieces of one node that are remembered */
 
 typedef struct gate gate_t;
 
@@ -53,13 +53,13 @@ bool gate_received (gate_t *self, unsigned node, uint64_t bytes);
 /* So many bytes left the master's memory. */
 void gate_written (gate_t *self, uint64_t bytes);
 
-uint64_t gate_granted (const gate_t *self, unsigned node);   /* cumulative */
-uint64_t gate_arrived (const gate_t *self, unsigned node);   /* cumulative, received */
-bool gate_wants (const gate_t *self, unsigned node);         /* offered, not yet granted */
+uint64_t gate_granted (const gate_t *self, unsigned node); /* cumulative */
+uint64_t gate_arrived (const gate_t *self, unsigned node); /* cumulative, received */
+bool gate_wants (const gate_t *self, unsigned node);       /* offered, not yet granted */
 
 uint64_t gate_window (const gate_t *self);
-uint64_t gate_in_use (const gate_t *self);   /* granted, not received, and held */
+uint64_t gate_in_use (const gate_t *self); /* granted, not received, and held */
 uint64_t gate_held (const gate_t *self);
-uint64_t gate_peak (const gate_t *self);     /* the maximum of gate_in_use */
+uint64_t gate_peak (const gate_t *self); /* the maximum of gate_in_use */
 
 #endif

@@ -37,7 +37,8 @@ static char *owner_name (void)
     const struct passwd *user = getpwuid (getuid ());
     char number[16];
     snprintf (number, sizeof number, "%u", (unsigned) getuid ());
-    return asprintf (&text, "%s@%s", user ? user->pw_name : number, host) < 0 ? NULL : text;
+    return asprintf (&text, "%s@%s", user ? user->pw_name : number, host) < 0 ? NULL
+                                                                              : text;
 }
 
 /* Where the job file stands, absolute, links of the folder resolved. */
@@ -54,7 +55,9 @@ static int find_folder (job_t *self, sluice_error_t *err)
     copy = strdup (path);
     self->name = copy ? strdup (basename (copy)) : NULL;
     free (copy);
-    return self->folder && self->name ? 0 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    return self->folder && self->name
+               ? 0
+               : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
 }
 
 /* Share and key. Without a share around the job file the run is embedded and
@@ -74,10 +77,11 @@ static int find_share (job_t *self, sluice_error_t *err)
     bool asked = o->nnodes > 0 || o->no_local || o->key;
     if (!self->share) {
         if (asked && !o->serial && !o->no_network)
-            return sluice_fail (err, SLUICE_EINPUT,
-                                "%s: no folder above it is a share, so nodes could not read "
-                                "its files; make one with: sluice init DIR",
-                                o->path);
+            return sluice_fail (
+                err, SLUICE_EINPUT,
+                "%s: no folder above it is a share, so nodes could not read "
+                "its files; make one with: sluice init DIR",
+                o->path);
         self->share = share_new_open (err);
         return self->share ? 0 : -1;
     }
@@ -97,10 +101,11 @@ static int find_kernel (job_t *self, sluice_error_t *err)
         return sluice_params_fail (self->params, "kernel", err,
                                    "a job has either a kernel or a calculation_mode");
     if (!file && !mode)
-        return sluice_fail (err, SLUICE_EINPUT,
-                            "%s: neither kernel nor calculation_mode is given: what is to "
-                            "be computed?",
-                            self->options.path);
+        return sluice_fail (
+            err, SLUICE_EINPUT,
+            "%s: neither kernel nor calculation_mode is given: what is to "
+            "be computed?",
+            self->options.path);
     if (mode) {
         self->kernel = kernel_builtin (mode, err);
         if (!self->kernel)
@@ -110,13 +115,13 @@ static int find_kernel (job_t *self, sluice_error_t *err)
     }
     char *path = NULL;
     if (asprintf (&path, "%s%s%s", file[0] == '/' ? "" : self->folder,
-                  file[0] == '/' ? "" : "/", file)
-        < 0)
+                  file[0] == '/' ? "" : "/", file) < 0)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     sluice_error_t why = {0};
     self->kernel_name = share_relative (self->share, path, &why);
-    int fd = self->kernel_name ? share_openat (self->share, self->kernel_name, O_RDONLY, 0, &why)
-                               : -1;
+    int fd = self->kernel_name
+                 ? share_openat (self->share, self->kernel_name, O_RDONLY, 0, &why)
+                 : -1;
     if (fd >= 0) {
         self->kernel = kernel_load (fd, path, NULL, &why);
         close (fd);
@@ -129,9 +134,9 @@ static int find_kernel (job_t *self, sluice_error_t *err)
 
 static int find_seed (job_t *self, sluice_error_t *err)
 {
-    self->seed = 42;                 /* OpenQuake's default for random_seed */
-    if (sluice_params_u64 (self->params, "random_seed", &self->seed, err)
-        || sluice_params_u64 (self->params, "ses_seed", &self->seed, err))
+    self->seed = 42; /* OpenQuake's default for random_seed */
+    if (sluice_params_u64 (self->params, "random_seed", &self->seed, err) ||
+        sluice_params_u64 (self->params, "ses_seed", &self->seed, err))
         return -1;
     if (self->options.has_seed)
         self->seed = self->options.seed;
@@ -146,7 +151,8 @@ static int find_output (job_t *self, sluice_error_t *err)
         return self->output ? 0 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     }
     const char *dot = strrchr (self->name, '.');
-    int stem = dot && dot > self->name ? (int) (dot - self->name) : (int) strlen (self->name);
+    int stem =
+        dot && dot > self->name ? (int) (dot - self->name) : (int) strlen (self->name);
     for (unsigned i = 0; i < 100000; i++) {
         char number[16] = "";
         if (i)
@@ -164,9 +170,9 @@ static int find_output (job_t *self, sluice_error_t *err)
 static int read_policy (job_t *self, sluice_error_t *err)
 {
     uint64_t crash_limit = 3, memory = self->options.memory;
-    if (sluice_params_u64 (self->params, "items_per_task", &self->items_per_task, err)
-        || sluice_params_u64 (self->params, "crash_limit", &crash_limit, err)
-        || sluice_params_size (self->params, "memory", &memory, err))
+    if (sluice_params_u64 (self->params, "items_per_task", &self->items_per_task, err) ||
+        sluice_params_u64 (self->params, "crash_limit", &crash_limit, err) ||
+        sluice_params_size (self->params, "memory", &memory, err))
         return -1;
     if (crash_limit < 1 || crash_limit > 1000)
         return sluice_params_fail (self->params, "crash_limit", err,
@@ -184,19 +190,20 @@ static int check_window (job_t *self, sluice_error_t *err)
     /* Two pieces: one on its way while one is written. */
     uint64_t least = 2 * ((uint64_t) self->segment + PIECE_MAX_HEADER);
     if (self->options.window < least)
-        return sluice_fail (err, SLUICE_EINPUT,
-                            "a window of %llu bytes is too small: this job's pieces need at "
-                            "least %llu; use --window %lluM",
-                            (unsigned long long) self->options.window,
-                            (unsigned long long) least,
-                            (unsigned long long) ((least >> 20) + 1));
+        return sluice_fail (
+            err, SLUICE_EINPUT,
+            "a window of %llu bytes is too small: this job's pieces need at "
+            "least %llu; use --window %lluM",
+            (unsigned long long) self->options.window, (unsigned long long) least,
+            (unsigned long long) ((least >> 20) + 1));
     if (self->options.outbox && self->options.outbox < 2ull * self->segment)
-        return sluice_fail (err, SLUICE_EINPUT,
-                            "an outbox of %llu bytes is too small: two pieces of this job "
-                            "take %llu; use --outbox %lluM",
-                            (unsigned long long) self->options.outbox,
-                            (unsigned long long) self->segment * 2,
-                            (unsigned long long) ((self->segment >> 19) + 1));
+        return sluice_fail (
+            err, SLUICE_EINPUT,
+            "an outbox of %llu bytes is too small: two pieces of this job "
+            "take %llu; use --outbox %lluM",
+            (unsigned long long) self->options.outbox,
+            (unsigned long long) self->segment * 2,
+            (unsigned long long) ((self->segment >> 19) + 1));
     return 0;
 }
 
@@ -216,12 +223,12 @@ job_t *job_open (const run_options_t *options, sluice_error_t *err)
         goto error;
     }
     self->params = jobfile_read (options->path, err);
-    if (!self->params || find_folder (self, err) || find_share (self, err)
-        || find_kernel (self, err) || find_seed (self, err) || read_policy (self, err)
-        || find_output (self, err))
+    if (!self->params || find_folder (self, err) || find_share (self, err) ||
+        find_kernel (self, err) || find_seed (self, err) || read_policy (self, err) ||
+        find_output (self, err))
         goto error;
-    self->plan = plan_run (self->kernel, self->params, self->folder, self->share, self->seed,
-                           err);
+    self->plan =
+        plan_run (self->kernel, self->params, self->folder, self->share, self->seed, err);
     if (!self->plan)
         goto error;
     self->segment = segment_for (self->plan->tables, self->plan->ntables, err);

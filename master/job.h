@@ -13,8 +13,8 @@
 #include "calc/kernel_host.h"
 #include "proto/key.h"
 
-typedef struct {                     /* the command line; zero: not given */
-    const char *path;                /* of the job file */
+typedef struct {      /* the command line; zero: not given */
+    const char *path; /* of the job file */
     const char *output;
     const char *key;
     bool has_seed;
@@ -23,22 +23,22 @@ typedef struct {                     /* the command line; zero: not given */
     uint64_t rate;                   /* of writing, bytes per second */
     unsigned cores;                  /* slots of the embedded node */
     bool force, serial, json, quiet, no_local, no_network, fail_fast, confine;
-    double disk_wait;                /* seconds */
-    const char **nodes;              /* endpoints named outright */
+    double disk_wait;   /* seconds */
+    const char **nodes; /* endpoints named outright */
     size_t nnodes;
 } run_options_t;
 
 typedef struct {
     run_options_t options;
-    char *name;                      /* of the job, for people */
-    char *folder;                    /* absolute, of the job file */
-    char *output;                    /* path of the file to write */
-    char *owner;                     /* user@host */
+    char *name;   /* of the job, for people */
+    char *folder; /* absolute, of the job file */
+    char *output; /* path of the file to write */
+    char *owner;  /* user@host */
     sluice_params_t *params;
-    share_t *share;                  /* the unconfined one if there is none */
-    cluster_t *cluster;              /* NULL: nobody but this machine */
+    share_t *share;     /* the unconfined one if there is none */
+    cluster_t *cluster; /* NULL: nobody but this machine */
     kernel_t *kernel;
-    char *kernel_name;               /* as HELLO names it */
+    char *kernel_name; /* as HELLO names it */
     sluice_plan_t *plan;
     uint64_t seed;
     uint32_t segment;

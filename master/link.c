@@ -56,7 +56,7 @@ static int plane_open (plane_t *plane, void *context, const job_t *job, bool cur
     zmq_setsockopt (plane->pull, ZMQ_MAXMSGSIZE, &piece_max, sizeof piece_max);
     set_int (plane->pull, ZMQ_RCVHWM, 4);
     set_int (plane->pull, ZMQ_LINGER, 0);
-    set_int (plane->router, ZMQ_LINGER, 500);   /* the BYE should still go out */
+    set_int (plane->router, ZMQ_LINGER, 500); /* the BYE should still go out */
     set_int (plane->router, ZMQ_RECONNECT_IVL, 200);
     set_int (plane->router, ZMQ_RECONNECT_IVL_MAX, 2000);
     set_int (plane->router, ZMQ_IPV6, 1);
@@ -87,8 +87,8 @@ links_t *links_new (void *context, const job_t *job, gate_t *gate, sched_t *sche
     self->gate = gate;
     self->sched = sched;
     self->writer = writer;
-    if ((local && plane_open (&self->local, context, job, false, err))
-        || (job->cluster && plane_open (&self->net, context, job, true, err))) {
+    if ((local && plane_open (&self->local, context, job, false, err)) ||
+        (job->cluster && plane_open (&self->net, context, job, true, err))) {
         links_destroy (&self, "");
         return NULL;
     }
@@ -115,8 +115,9 @@ static void send_to (links_t *self, const link_t *l, msg_t *msg)
     size_t n;
     memcpy (msg->run, self->job->run, RUN_BYTES);
     if (msg_encode (msg, &data, &n, NULL))
-        return;                  /* out of memory: heartbeats find out */
-    if (zmq_send (l->plane->router, &l->route, sizeof l->route, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
+        return; /* out of memory: heartbeats find out */
+    if (zmq_send (l->plane->router, &l->route, sizeof l->route,
+                  ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
         zmq_send (l->plane->router, data, n, ZMQ_DONTWAIT);
     free (data);
 }
@@ -153,8 +154,8 @@ static void send_credit (links_t *self, link_t *l, unsigned node)
     l->told_granted = gate_granted (self->gate, node);
     l->told_position = l->position;
     send_to (self, l,
-             &(msg_t) {.type = MSG_CREDIT,
-                       .credit = {l->epoch, l->told_granted, l->told_position}});
+             &(msg_t){.type = MSG_CREDIT,
+                      .credit = {l->epoch, l->told_granted, l->told_position}});
 }
 
 /* ---- beginning and ending ---------------------------------------------------- */
@@ -170,8 +171,8 @@ static link_t *find_endpoint (links_t *self, const char *endpoint)
 bool links_know (const links_t *self, const uint8_t *uuid)
 {
     for (unsigned i = 0; i < self->nlinks; i++)
-        if (self->links[i].state && self->links[i].has_uuid
-            && memcmp (self->links[i].uuid, uuid, 16) == 0)
+        if (self->links[i].state && self->links[i].has_uuid &&
+            memcmp (self->links[i].uuid, uuid, 16) == 0)
             return true;
     return false;
 }
@@ -200,12 +201,15 @@ int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *u
         return 0;
     if (!plane->router)
         return sluice_fail (err, SLUICE_EINPUT,
-                            "%s: nodes on the network need a share and its key", endpoint);
+                            "%s: nodes on the network need a share and its key",
+                            endpoint);
     if (strlen (endpoint) >= sizeof self->links->endpoint)
-        return sluice_fail (err, SLUICE_EINPUT, "%.60s...: the endpoint is too long", endpoint);
+        return sluice_fail (err, SLUICE_EINPUT, "%.60s...: the endpoint is too long",
+                            endpoint);
     link_t *l = free_link (self);
     if (!l)
-        return sluice_fail (err, SLUICE_ESYSTEM, "%s: more than %d nodes", endpoint, MAX_LINKS);
+        return sluice_fail (err, SLUICE_ESYSTEM, "%s: more than %d nodes", endpoint,
+                            MAX_LINKS);
     l->plane = plane;
     l->local = local;
     l->epoch = 1;
@@ -218,19 +222,20 @@ int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *u
     }
     random_bytes (&l->token, sizeof l->token);
     random_bytes (&l->route, sizeof l->route);
-    l->route |= 1;               /* a name must not begin with a zero byte */
-    if (!local
-        && curve_connect_as (plane->router, cluster_member_pair (self->job->cluster),
-                             cluster_node_pair (self->job->cluster)->public_key, err)) {
+    l->route |= 1; /* a name must not begin with a zero byte */
+    if (!local &&
+        curve_connect_as (plane->router, cluster_member_pair (self->job->cluster),
+                          cluster_node_pair (self->job->cluster)->public_key, err)) {
         self->nlinks--;
         return -1;
     }
     zmq_setsockopt (plane->router, ZMQ_CONNECT_ROUTING_ID, &l->route, sizeof l->route);
     if (zmq_connect (plane->router, endpoint)) {
         self->nlinks--;
-        return sluice_fail (err, SLUICE_EINPUT,
-                            "%s: not an endpoint (%s); nodes are named as tcp://HOST:PORT",
-                            endpoint, zmq_strerror (zmq_errno ()));
+        return sluice_fail (
+            err, SLUICE_EINPUT,
+            "%s: not an endpoint (%s); nodes are named as tcp://HOST:PORT", endpoint,
+            zmq_strerror (zmq_errno ()));
     }
     l->state = LINK_HELLO;
     send_hello (self, l);
@@ -249,10 +254,10 @@ static void lose (links_t *self, link_t *l, const char *why)
     unsigned node = (unsigned) (l - self->links);
     if (l->state == LINK_READY) {
         self->counts.lost++;
-        fprintf (stderr, "sluice: lost node %s (%s): %s; its tasks go to others\n", l->host,
-                 l->endpoint, why);
+        fprintf (stderr, "sluice: lost node %s (%s): %s; its tasks go to others\n",
+                 l->host, l->endpoint, why);
     }
-    send_to (self, l, &(msg_t) {.type = MSG_BYE, .text = {.text = (char *) why}});
+    send_to (self, l, &(msg_t){.type = MSG_BYE, .text = {.text = (char *) why}});
     if (l->streaming)
         zmq_disconnect (l->plane->pull, l->data_endpoint);
     zmq_disconnect (l->plane->router, l->endpoint);
@@ -269,7 +274,7 @@ void links_destroy (links_t **self_p, const char *why)
     for (unsigned i = 0; i < self->nlinks; i++)
         if (self->links[i].state)
             send_to (self, &self->links[i],
-                     &(msg_t) {.type = MSG_BYE, .text = {.text = (char *) why}});
+                     &(msg_t){.type = MSG_BYE, .text = {.text = (char *) why}});
     plane_close (&self->local);
     plane_close (&self->net);
     free (self->links);
@@ -284,7 +289,7 @@ void links_stop (links_t *self)
     for (unsigned i = 0; i < self->nlinks; i++)
         if (self->links[i].state == LINK_READY)
             send_to (self, &self->links[i],
-                     &(msg_t) {.type = MSG_REVOKE, .tasks = {.all = true}});
+                     &(msg_t){.type = MSG_REVOKE, .tasks = {.all = true}});
 }
 
 /* ---- what nodes say ------------------------------------------------------------ */
@@ -294,14 +299,14 @@ void links_stop (links_t *self)
 static bool data_endpoint (const link_t *l, const char *told, char *out, size_t size)
 {
     if (l->local)
-        return strncmp (told, "ipc://", 6) == 0
-               && snprintf (out, size, "%s", told) < (int) size;
+        return strncmp (told, "ipc://", 6) == 0 &&
+               snprintf (out, size, "%s", told) < (int) size;
     const char *port = strrchr (told, ':'), *colon = strrchr (l->endpoint, ':');
-    if (strncmp (told, "tcp://", 6) || !port || !colon
-        || strspn (port + 1, "0123456789") != strlen (port + 1))
+    if (strncmp (told, "tcp://", 6) || !port || !colon ||
+        strspn (port + 1, "0123456789") != strlen (port + 1))
         return false;
-    return snprintf (out, size, "%.*s%s", (int) (colon - l->endpoint), l->endpoint, port)
-           < (int) size;
+    return snprintf (out, size, "%.*s%s", (int) (colon - l->endpoint), l->endpoint,
+                     port) < (int) size;
 }
 
 static void add_isa (links_t *self, const char *isa)
@@ -321,7 +326,8 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
     snprintf (l->host, sizeof l->host, "%s", w->host);
     if (*w->lacks) {
         l->state = LINK_LACKS;
-        snprintf (self->counts.lacks, sizeof self->counts.lacks, "%s: %s", w->host, w->lacks);
+        snprintf (self->counts.lacks, sizeof self->counts.lacks, "%s: %s", w->host,
+                  w->lacks);
         return;
     }
     if (l->state == LINK_HELLO) {
@@ -351,10 +357,11 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
         wthread_node (self->writer, node, w);
     }
     if (w->epoch != l->epoch || l->streaming)
-        return;                  /* an answer to an older RESYNC */
-    if (!data_endpoint (l, w->endpoint, l->data_endpoint, sizeof l->data_endpoint)
-        || (!l->local && curve_connect_as (l->plane->pull, &l->plane->data_pair, w->data_key, &err))
-        || zmq_connect (l->plane->pull, l->data_endpoint)) {
+        return; /* an answer to an older RESYNC */
+    if (!data_endpoint (l, w->endpoint, l->data_endpoint, sizeof l->data_endpoint) ||
+        (!l->local &&
+         curve_connect_as (l->plane->pull, &l->plane->data_pair, w->data_key, &err)) ||
+        zmq_connect (l->plane->pull, l->data_endpoint)) {
         lose (self, l, "its data endpoint cannot be used");
         return;
     }
@@ -368,8 +375,7 @@ static void resync (links_t *self, link_t *l)
     l->streaming = false;
     l->epoch++;
     l->moved = now_ms ();
-    send_to (self, l,
-             &(msg_t) {.type = MSG_RESYNC, .credit = {l->epoch, 0, l->position}});
+    send_to (self, l, &(msg_t){.type = MSG_RESYNC, .credit = {l->epoch, 0, l->position}});
 }
 
 static void on_failed (links_t *self, link_t *l, const msg_failed_t *f)
@@ -377,8 +383,9 @@ static void on_failed (links_t *self, link_t *l, const msg_failed_t *f)
     unsigned node = (unsigned) (l - self->links);
     uint64_t first, stop;
     if (!sched_running (self->sched, node, f->task, f->attempt))
-        return;                  /* late: its result is with the writer, or it was dropped */
-    int final = sched_failed (self->sched, node, f->task, f->attempt, f->item, &first, &stop);
+        return; /* late: its result is with the writer, or it was dropped */
+    int final =
+        sched_failed (self->sched, node, f->task, f->attempt, f->item, &first, &stop);
     wthread_drop (self->writer, f->task, f->attempt);
     wthread_failure (self->writer, node, f, first, stop, final == 1);
     if (self->failed)
@@ -399,9 +406,9 @@ static void on_message (links_t *self, link_t *l, const msg_t *msg)
             l->credit = msg->slots.tasks;
         break;
     case MSG_OFFER:
-        if (l->state == LINK_READY
-            && gate_offer (self->gate, node, msg->offer.from, msg->offer.sizes,
-                           msg->offer.nsizes, &err))
+        if (l->state == LINK_READY &&
+            gate_offer (self->gate, node, msg->offer.from, msg->offer.sizes,
+                        msg->offer.nsizes, &err))
             lose (self, l, err.text);
         break;
     case MSG_FAILED:
@@ -409,13 +416,13 @@ static void on_message (links_t *self, link_t *l, const msg_t *msg)
             on_failed (self, l, &msg->failed);
         break;
     case MSG_PING:
-        send_to (self, l, &(msg_t) {.type = MSG_PONG, .ping = {.seq = msg->ping.seq}});
+        send_to (self, l, &(msg_t){.type = MSG_PONG, .ping = {.seq = msg->ping.seq}});
         break;
     case MSG_PONG:
         l->held = msg->ping.held;
         /* An ASSIGN sent before the PING that this answers was lost. */
-        if (l->state == LINK_READY && msg->ping.seq == l->ping_seq
-            && msg->ping.assigned < l->assigned)
+        if (l->state == LINK_READY && msg->ping.seq == l->ping_seq &&
+            msg->ping.assigned < l->assigned)
             lose (self, l, "a message to it was lost");
         break;
     case MSG_BYE:
@@ -476,7 +483,8 @@ static void receive_control (links_t *self, plane_t *plane)
         bool whole, there = receive_two (plane->router, frame, &whole);
         link_t *l = there && whole ? by_route (self, &frame[0]) : NULL;
         msg_t msg;
-        if (l && msg_decode (zmq_msg_data (&frame[1]), zmq_msg_size (&frame[1]), &msg, NULL) == 0) {
+        if (l && msg_decode (zmq_msg_data (&frame[1]), zmq_msg_size (&frame[1]), &msg,
+                             NULL) == 0) {
             if (memcmp (msg.run, self->job->run, RUN_BYTES) == 0)
                 on_message (self, l, &msg);
             else
@@ -509,7 +517,7 @@ static bool on_piece (links_t *self, zmq_msg_t frame[2])
         self->counts.stale_frames++;
         return false;
     }
-    if (piece.position > l->position) {  /* something was lost on the way */
+    if (piece.position > l->position) { /* something was lost on the way */
         resync (self, l);
         return false;
     }
@@ -522,15 +530,16 @@ static bool on_piece (links_t *self, zmq_msg_t frame[2])
     l->heard = l->moved = now_ms ();
     l->stall_ms = STALL_MS;
     const task_t *task = sched_running (self->sched, node, piece.task, piece.attempt);
-    if (task && piece.kind == PIECE_DONE
-        && (piece.first != task->first || piece.stop > task->stop || piece.stop < piece.first)) {
+    if (task && piece.kind == PIECE_DONE &&
+        (piece.first != task->first || piece.stop > task->stop ||
+         piece.stop < piece.first)) {
         gate_written (self->gate, cost);
         lose (self, l, "it sent a result for items it was not given");
         return false;
     }
     /* The writer is told nothing of an attempt known to be dead. */
-    if (piece.kind == PIECE_EMPTY || !task || self->stopped
-        || wthread_piece (self->writer, node, &frame[0], &frame[1], cost)) {
+    if (piece.kind == PIECE_EMPTY || !task || self->stopped ||
+        wthread_piece (self->writer, node, &frame[0], &frame[1], cost)) {
         gate_written (self->gate, cost);
         return false;
     }
@@ -560,7 +569,8 @@ static void receive_data (links_t *self, plane_t *plane)
 size_t links_sockets (const links_t *self, void **sockets)
 {
     size_t n = 0;
-    void *all[] = {self->local.router, self->local.pull, self->net.router, self->net.pull};
+    void *all[] = {self->local.router, self->local.pull, self->net.router,
+                   self->net.pull};
     for (size_t i = 0; i < 4; i++)
         if (all[i])
             sockets[n++] = all[i];
@@ -582,14 +592,14 @@ static void assign (links_t *self, link_t *l, int64_t now)
     unsigned node = (unsigned) (l - self->links);
     task_t tasks[256];
     size_t n = 0;
-    while (n < sizeof tasks / sizeof *tasks && l->assigned + n < l->credit
-           && sched_next (self->sched, node, (double) now * 1e-3, &tasks[n]))
+    while (n < sizeof tasks / sizeof *tasks && l->assigned + n < l->credit &&
+           sched_next (self->sched, node, (double) now * 1e-3, &tasks[n]))
         n++;
     if (n == 0)
         return;
     send_to (self, l,
-             &(msg_t) {.type = MSG_ASSIGN,
-                       .tasks = {.before = l->assigned, .ntasks = n, .tasks = tasks}});
+             &(msg_t){.type = MSG_ASSIGN,
+                      .tasks = {.before = l->assigned, .ntasks = n, .tasks = tasks}});
     l->assigned += n;
 }
 
@@ -598,13 +608,13 @@ static void shed (links_t *self, int64_t now)
 {
     bool idle = false;
     for (unsigned i = 0; i < self->nlinks && !idle; i++)
-        idle = self->links[i].state == LINK_READY
-               && self->links[i].credit > self->links[i].assigned;
+        idle = self->links[i].state == LINK_READY &&
+               self->links[i].credit > self->links[i].assigned;
     unsigned node;
     task_t task;
     if (idle && sched_shed (self->sched, (double) now * 1e-3, &node, &task))
         send_to (self, &self->links[node],
-                 &(msg_t) {.type = MSG_SHED, .tasks = {.ntasks = 1, .tasks = &task}});
+                 &(msg_t){.type = MSG_SHED, .tasks = {.ntasks = 1, .tasks = &task}});
 }
 
 static void tick_link (links_t *self, link_t *l, int64_t now)
@@ -621,8 +631,8 @@ static void tick_link (links_t *self, link_t *l, int64_t now)
     if (now - l->pinged >= PING_MS) {
         l->pinged = now;
         send_to (self, l,
-                 &(msg_t) {.type = MSG_PING,
-                           .ping = {.seq = ++l->ping_seq, .assigned = l->assigned}});
+                 &(msg_t){.type = MSG_PING,
+                          .ping = {.seq = ++l->ping_seq, .assigned = l->assigned}});
         /* Said again each second, so that a lost message costs no more. */
         if (l->state == LINK_READY)
             send_credit (self, l, node);
@@ -632,12 +642,12 @@ static void tick_link (links_t *self, link_t *l, int64_t now)
     assign (self, l, now);
     if (l->told_position != l->position)
         send_credit (self, l, node);
-    bool waiting = gate_granted (self->gate, node) > l->position || !l->streaming
-                   || (l->held > 0 && !gate_wants (self->gate, node));
+    bool waiting = gate_granted (self->gate, node) > l->position || !l->streaming ||
+                   (l->held > 0 && !gate_wants (self->gate, node));
     if (!waiting)
         l->moved = now;
     if (now - l->moved > l->stall_ms) {
-        l->stall_ms *= 2;        /* a slow line needs longer than one piece takes */
+        l->stall_ms *= 2; /* a slow line needs longer than one piece takes */
         resync (self, l);
     }
 }
@@ -650,7 +660,7 @@ void links_tick (links_t *self, int64_t now)
         if (node < self->nlinks && self->links[node].state == LINK_READY) {
             link_t *l = &self->links[node];
             if (l->told_granted == l->position)
-                l->moved = now;  /* the clock of a grant starts with it */
+                l->moved = now; /* the clock of a grant starts with it */
             send_credit (self, l, node);
         }
     for (unsigned i = 0; i < self->nlinks; i++)
@@ -670,7 +680,8 @@ void links_written (links_t *self, const wthread_event_t *event)
     /* Rows that do not continue the attempt, or a task out of the blue: the
      * node is not to be relied on. */
     uint64_t first, stop;
-    sched_failed (self->sched, event->node, event->task, event->attempt, 0, &first, &stop);
+    sched_failed (self->sched, event->node, event->task, event->attempt, 0, &first,
+                  &stop);
     wthread_drop (self->writer, event->task, event->attempt);
     if (links_at (self, event->node))
         lose (self, &self->links[event->node], event->error.text);

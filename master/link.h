@@ -22,39 +22,39 @@
 
 typedef enum {
     LINK_FREE = 0,
-    LINK_HELLO,                  /* HELLO sent; it may be opening its inputs */
-    LINK_READY,                  /* WELCOME came: it computes */
-    LINK_LACKS                   /* it cannot take part; kept so as not to ask again */
+    LINK_HELLO, /* HELLO sent; it may be opening its inputs */
+    LINK_READY, /* WELCOME came: it computes */
+    LINK_LACKS  /* it cannot take part; kept so as not to ask again */
 } link_state_t;
 
 typedef struct {
-    void *router, *pull;         /* NULL: this way is not used */
-    curve_pair_t data_pair;      /* our side of data sockets; net only */
+    void *router, *pull;    /* NULL: this way is not used */
+    curve_pair_t data_pair; /* our side of data sockets; net only */
 } plane_t;
 
 typedef struct {
     link_state_t state;
     plane_t *plane;
     char endpoint[128];
-    uint64_t route;              /* our ROUTER's name for it */
+    uint64_t route; /* our ROUTER's name for it */
     uint64_t token;
-    bool local, announced;       /* announced: its welcome is in the file */
+    bool local, announced; /* announced: its welcome is in the file */
     uint8_t uuid[16];
     bool has_uuid;
     char host[65], isa[16];
     unsigned cores, slots;
-    uint64_t credit, assigned;   /* tasks, cumulative */
+    uint64_t credit, assigned; /* tasks, cumulative */
     uint64_t ping_seq;
-    int64_t since, heard, pinged;            /* ms, monotonic */
+    int64_t since, heard, pinged; /* ms, monotonic */
     /* the stream of results */
     char data_endpoint[160];
     uint32_t epoch;
-    bool streaming;              /* the PULL is connected for this epoch */
-    uint64_t position;           /* bytes that arrived, in order */
-    uint64_t told_granted, told_position;    /* what the last CREDIT said */
-    int64_t moved;               /* when the stream last went on, or a grant began */
+    bool streaming;                       /* the PULL is connected for this epoch */
+    uint64_t position;                    /* bytes that arrived, in order */
+    uint64_t told_granted, told_position; /* what the last CREDIT said */
+    int64_t moved; /* when the stream last went on, or a grant began */
     int64_t stall_ms;
-    uint64_t held;               /* as of its last PONG */
+    uint64_t held; /* as of its last PONG */
 } link_t;
 
 typedef struct links links_t;
@@ -90,18 +90,18 @@ void links_written (links_t *self, const wthread_event_t *event);
 void links_stop (links_t *self);
 
 typedef struct {
-    unsigned ready, opening, lacking, ever;  /* nodes */
-    unsigned cores;                          /* of all that ever took part */
+    unsigned ready, opening, lacking, ever; /* nodes */
+    unsigned cores;                         /* of all that ever took part */
     uint64_t stale_frames, malformed, lost;
     char isa[64];
-    char lacks[1000];                        /* the last refusal, "" if none */
+    char lacks[1000]; /* the last refusal, "" if none */
     bool used_net, used_local;
 } links_counts_t;
 void links_counts (const links_t *self, links_counts_t *counts);
 
 /* Is this the uuid of a node we are linked to? */
 bool links_know (const links_t *self, const uint8_t *uuid);
-const link_t *links_at (const links_t *self, unsigned node);   /* NULL: free */
+const link_t *links_at (const links_t *self, unsigned node); /* NULL: free */
 unsigned links_size (const links_t *self);
 
 /* A first failed item, for the person: set by the owner. */

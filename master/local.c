@@ -17,7 +17,7 @@
 
 struct local {
     pid_t pid;
-    int lifetime;                /* our end; the node ends when it closes */
+    int lifetime; /* our end; the node ends when it closes */
     char *endpoint;
 };
 
@@ -39,7 +39,8 @@ char *local_folder (sluice_error_t *err)
     return path;
 }
 
-static int remove_entry (const char *path, const struct stat *st, int type, struct FTW *ftw)
+static int remove_entry (const char *path, const struct stat *st, int type,
+                         struct FTW *ftw)
 {
     (void) st, (void) type, (void) ftw;
     remove (path);
@@ -104,8 +105,8 @@ local_t *local_start (const job_t *job, const char *folder, sluice_error_t *err)
 {
     int lifetime[2] = {-1, -1}, ready[2] = {-1, -1};
     local_t *self = calloc (1, sizeof *self);
-    if (!self || asprintf (&self->endpoint, "ipc://%s/node", folder) < 0
-        || pipe2 (lifetime, O_CLOEXEC) || pipe2 (ready, O_CLOEXEC)) {
+    if (!self || asprintf (&self->endpoint, "ipc://%s/node", folder) < 0 ||
+        pipe2 (lifetime, O_CLOEXEC) || pipe2 (ready, O_CLOEXEC)) {
         sluice_fail (err, SLUICE_ESYSTEM, "cannot start the embedded node: %s",
                      strerror (errno));
         goto error;
@@ -168,7 +169,7 @@ void local_stop (local_t **self_p)
     const struct timespec step = {.tv_nsec = 5000000};
     for (int waited = 0; waitpid (self->pid, NULL, WNOHANG) == 0; waited += 5) {
         if (waited >= STOP_MS) {
-            kill (self->pid, SIGKILL);   /* its spawner sees it and cleans up */
+            kill (self->pid, SIGKILL); /* its spawner sees it and cleans up */
             waitpid (self->pid, NULL, 0);
             break;
         }

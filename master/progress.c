@@ -45,7 +45,8 @@ void progress_show (progress_t *self, const progress_state_t *state)
     self->rate = self->last_bytes_at > 0 ? 0.7 * self->rate + 0.3 * rate : rate;
     self->last = self->last_bytes_at = state->seconds;
     self->last_bytes = state->bytes;
-    double part = state->items ? (double) (state->done + state->failed) / (double) state->items : 0;
+    double part =
+        state->items ? (double) (state->done + state->failed) / (double) state->items : 0;
     char bytes[16], speed[16], eta[24] = "-:--", bar[BAR + 1];
     if (part > 0.001)
         human_time (state->seconds * (1 - part) / part, eta);
@@ -53,14 +54,13 @@ void progress_show (progress_t *self, const progress_state_t *state)
         bar[i] = i < (int) (part * BAR) ? '#' : '.';
     bar[BAR] = '\0';
     char line[256];
-    int n = snprintf (line, sizeof line,
-                      "[%s] %3d %%  %llu/%llu items  %s  %s/s  %u node%s %u core%s  ETA %s", bar,
-                      (int) (100 * part), (unsigned long long) state->done,
-                      (unsigned long long) state->items,
-                      human_bytes ((double) state->bytes, bytes),
-                      human_bytes (self->rate, speed), state->nodes,
-                      state->nodes == 1 ? "" : "s", state->cores, state->cores == 1 ? "" : "s",
-                      eta);
+    int n = snprintf (
+        line, sizeof line,
+        "[%s] %3d %%  %llu/%llu items  %s  %s/s  %u node%s %u core%s  ETA %s", bar,
+        (int) (100 * part), (unsigned long long) state->done,
+        (unsigned long long) state->items, human_bytes ((double) state->bytes, bytes),
+        human_bytes (self->rate, speed), state->nodes, state->nodes == 1 ? "" : "s",
+        state->cores, state->cores == 1 ? "" : "s", eta);
     if (state->failed && n < (int) sizeof line)
         n += snprintf (line + n, sizeof line - (size_t) n, "  %llu FAILED",
                        (unsigned long long) state->failed);

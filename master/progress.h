@@ -14,18 +14,18 @@
 #include <stdint.h>
 
 typedef struct {
-    uint64_t items, done, failed, running;   /* items */
+    uint64_t items, done, failed, running; /* items */
     uint64_t bytes;
     unsigned nodes, cores;
     double seconds;
-    const char *waiting;         /* what it waits for, if for anything; else NULL */
+    const char *waiting; /* what it waits for, if for anything; else NULL */
 } progress_state_t;
 
 typedef struct {
     bool quiet, terminal, shown;
     double last, last_bytes_at;
     uint64_t last_bytes;
-    double rate;                 /* bytes per second, smoothed */
+    double rate; /* bytes per second, smoothed */
 } progress_t;
 
 void progress_init (progress_t *self, bool quiet);

@@ -14,7 +14,7 @@
 struct query {
     const job_t *job;
     void *socket;
-    zap_t *zap;                  /* NULL: no network */
+    zap_t *zap; /* NULL: no network */
     registry_t *registry;
 };
 
@@ -27,11 +27,12 @@ static int bind_tcp (query_t *self, char *out, size_t size, sluice_error_t *err)
 {
     char bound[128], host[65] = "localhost";
     size_t n = sizeof bound;
-    if (zap_allow (self->zap, DOMAIN, cluster_member_pair (self->job->cluster)->public_key, err)
-        || curve_serve (self->socket, cluster_master_pair (self->job->cluster), DOMAIN, err))
+    if (zap_allow (self->zap, DOMAIN,
+                   cluster_member_pair (self->job->cluster)->public_key, err) ||
+        curve_serve (self->socket, cluster_master_pair (self->job->cluster), DOMAIN, err))
         return -1;
-    if (zmq_bind (self->socket, "tcp://*:*")
-        || zmq_getsockopt (self->socket, ZMQ_LAST_ENDPOINT, bound, &n))
+    if (zmq_bind (self->socket, "tcp://*:*") ||
+        zmq_getsockopt (self->socket, ZMQ_LAST_ENDPOINT, bound, &n))
         return sluice_fail (err, SLUICE_ESYSTEM, "cannot bind a query socket: %s",
                             zmq_strerror (zmq_errno ()));
     gethostname (host, sizeof host - 1);
@@ -39,7 +40,8 @@ static int bind_tcp (query_t *self, char *out, size_t size, sluice_error_t *err)
     return 0;
 }
 
-query_t *query_new (void *context, const job_t *job, const char *folder, sluice_error_t *err)
+query_t *query_new (void *context, const job_t *job, const char *folder,
+                    sluice_error_t *err)
 {
     query_t *self = calloc (1, sizeof *self);
     char tcp[256] = "", ipc[256] = "";
@@ -112,7 +114,8 @@ static void answer (query_t *self, zmq_msg_t *route, const msg_t *msg,
                     query_wish_t *wish)
 {
     static const uint8_t any[RUN_BYTES];
-    if (memcmp (msg->run, any, RUN_BYTES) && memcmp (msg->run, self->job->run, RUN_BYTES)) {
+    if (memcmp (msg->run, any, RUN_BYTES) &&
+        memcmp (msg->run, self->job->run, RUN_BYTES)) {
         reply (self, route, "another run");
         return;
     }
@@ -129,8 +132,8 @@ static void answer (query_t *self, zmq_msg_t *route, const msg_t *msg,
     }
 }
 
-void query_answer (query_t *self, char *(*status) (void *arg, const char *question), void *arg,
-                   query_wish_t *wish)
+void query_answer (query_t *self, char *(*status) (void *arg, const char *question),
+                   void *arg, query_wish_t *wish)
 {
     if (self->zap)
         zap_answer (self->zap);
@@ -139,15 +142,16 @@ void query_answer (query_t *self, char *(*status) (void *arg, const char *questi
         zmq_msg_init (&route);
         zmq_msg_init (&body);
         bool there = zmq_msg_recv (&route, self->socket, ZMQ_DONTWAIT) >= 0;
-        bool whole = there && zmq_msg_more (&route)
-                     && zmq_msg_recv (&body, self->socket, ZMQ_DONTWAIT) >= 0;
-        while (whole && zmq_msg_more (&body)) {  /* not ours: read it off */
+        bool whole = there && zmq_msg_more (&route) &&
+                     zmq_msg_recv (&body, self->socket, ZMQ_DONTWAIT) >= 0;
+        while (whole && zmq_msg_more (&body)) { /* not ours: read it off */
             if (zmq_msg_recv (&body, self->socket, ZMQ_DONTWAIT) < 0)
                 break;
             whole = zmq_msg_more (&body);
         }
         msg_t msg;
-        if (whole && msg_decode (zmq_msg_data (&body), zmq_msg_size (&body), &msg, NULL) == 0) {
+        if (whole &&
+            msg_decode (zmq_msg_data (&body), zmq_msg_size (&body), &msg, NULL) == 0) {
             answer (self, &route, &msg, status, arg, wish);
             msg_clear (&msg);
         }

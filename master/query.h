@@ -23,8 +23,8 @@ void query_destroy (query_t **self_p);
 size_t query_sockets (const query_t *self, void **sockets);
 
 typedef struct {
-    bool cancel;                 /* somebody asked for it... */
-    char by[128];                /* ...and who, as they say */
+    bool cancel;  /* somebody asked for it... */
+    char by[128]; /* ...and who, as they say */
 } query_wish_t;
 
 /* Answer what waits. `status` writes the JSON that answers STATUS and EXPLAIN

@@ -16,8 +16,8 @@
 #include "calc/jobfile.h"
 
 struct registry {
-    char *path;                  /* of the record, on this machine */
-    char *folder;                /* to be removed with it, or NULL */
+    char *path;   /* of the record, on this machine */
+    char *folder; /* to be removed with it, or NULL */
 };
 
 /* Where runs without a share are found: a folder of this user's own. */
@@ -30,9 +30,9 @@ static char *private_folder (void)
     if (n < 0)
         return NULL;
     struct stat st;
-    if ((mkdir (path, 0700) && errno != EEXIST) || lstat (path, &st) || !S_ISDIR (st.st_mode)
-        || st.st_uid != getuid () || (st.st_mode & 077)) {
-        free (path);             /* somebody else's: do not trust it */
+    if ((mkdir (path, 0700) && errno != EEXIST) || lstat (path, &st) ||
+        !S_ISDIR (st.st_mode) || st.st_uid != getuid () || (st.st_mode & 077)) {
+        free (path); /* somebody else's: do not trust it */
         return NULL;
     }
     return path;
@@ -49,20 +49,23 @@ registry_t *registry_enter (const job_t *job, const char *tcp, const char *ipc,
     gethostname (host, sizeof host - 1);
     if (share_confined (job->share)) {
         snprintf (relative, sizeof relative, ".sluice/runs/%s", job->run_name);
-        if (share_mkdir (job->share, relative, err)
-            || asprintf (&folder, "%s/%s", share_root (job->share), relative) < 0
-            || !(self->folder = strdup (folder)) || asprintf (&self->path, "%s/master", folder) < 0)
+        if (share_mkdir (job->share, relative, err) ||
+            asprintf (&folder, "%s/%s", share_root (job->share), relative) < 0 ||
+            !(self->folder = strdup (folder)) ||
+            asprintf (&self->path, "%s/master", folder) < 0)
             goto error;
     } else {
         folder = private_folder ();
         if (!folder || asprintf (&self->path, "%s/%s", folder, job->run_name) < 0)
             goto error;
     }
-    int fd = open (self->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int fd =
+        open (self->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     f = fd >= 0 ? fdopen (fd, "w") : NULL;
     if (!f)
         goto error;
-    fprintf (f, "run = %s\nowner = %s\nhost = %s\npid = %d\njob = %s\ntcp = %s\nipc = %s\n",
+    fprintf (f,
+             "run = %s\nowner = %s\nhost = %s\npid = %d\njob = %s\ntcp = %s\nipc = %s\n",
              job->run_name, job->owner, host, (int) getpid (), job->name, tcp ? tcp : "",
              ipc ? ipc : "");
     if (fclose (f) == 0) {
@@ -71,7 +74,8 @@ registry_t *registry_enter (const job_t *job, const char *tcp, const char *ipc,
     }
 error:
     if (err && err->code == SLUICE_OK)
-        sluice_fail (err, SLUICE_ESYSTEM, "cannot register the run: %s", strerror (errno));
+        sluice_fail (err, SLUICE_ESYSTEM, "cannot register the run: %s",
+                     strerror (errno));
     free (folder);
     if (self)
         registry_leave (&self);
@@ -100,13 +104,15 @@ static bool read_record (const char *path, registered_t *out)
     uint8_t bytes[RUN_BYTES];
     bool good = run && run_parse (run, bytes);
     if (good) {
-        const char *owner = sluice_params_get (p, "owner"), *job = sluice_params_get (p, "job");
-        const char *host = sluice_params_get (p, "host"), *ipc = sluice_params_get (p, "ipc");
+        const char *owner = sluice_params_get (p, "owner"),
+                   *job = sluice_params_get (p, "job");
+        const char *host = sluice_params_get (p, "host"),
+                   *ipc = sluice_params_get (p, "ipc");
         const char *tcp = sluice_params_get (p, "tcp");
         char here[65] = "";
         gethostname (here, sizeof here - 1);
-        out->local = ipc && *ipc && host && strcmp (host, here) == 0
-                     && access (ipc + strlen ("ipc://"), F_OK) == 0;
+        out->local = ipc && *ipc && host && strcmp (host, here) == 0 &&
+                     access (ipc + strlen ("ipc://"), F_OK) == 0;
         const char *endpoint = out->local ? ipc : tcp ? tcp : "";
         snprintf (out->run, sizeof out->run, "%s", run);
         snprintf (out->owner, sizeof out->owner, "%s", owner ? owner : "?");
@@ -124,7 +130,8 @@ static size_t list_folder (const char *folder, const char *suffix, registered_t 
     DIR *dir = opendir (folder);
     for (struct dirent *e; dir && n < max && (e = readdir (dir)) != NULL;) {
         char *path = NULL;
-        if (e->d_name[0] == '.' || asprintf (&path, "%s/%s%s", folder, e->d_name, suffix) < 0)
+        if (e->d_name[0] == '.' ||
+            asprintf (&path, "%s/%s%s", folder, e->d_name, suffix) < 0)
             continue;
         if (access (path, R_OK) == 0 && read_record (path, &runs[n]))
             n++;
@@ -167,11 +174,13 @@ char *registry_ask (const char *endpoint, const cluster_t *cluster, const uint8_
     zmq_setsockopt (socket, ZMQ_LINGER, &linger, sizeof linger);
     zmq_setsockopt (socket, ZMQ_RCVTIMEO, &wait, sizeof wait);
     zmq_setsockopt (socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
-    if (server && (!cluster || curve_connect_as (socket, cluster_member_pair (cluster), server, err)))
+    if (server && (!cluster ||
+                   curve_connect_as (socket, cluster_member_pair (cluster), server, err)))
         goto done;
-    if (zmq_connect (socket, endpoint) || zmq_send (socket, data, n, 0) < 0
-        || zmq_msg_recv (&frame, socket, 0) < 0) {
-        sluice_fail (err, SLUICE_ENONODES, "%s: no answer within %u ms", endpoint, wait_ms);
+    if (zmq_connect (socket, endpoint) || zmq_send (socket, data, n, 0) < 0 ||
+        zmq_msg_recv (&frame, socket, 0) < 0) {
+        sluice_fail (err, SLUICE_ENONODES, "%s: no answer within %u ms", endpoint,
+                     wait_ms);
         goto done;
     }
     msg_t reply;

@@ -24,7 +24,7 @@ void registry_leave (registry_t **self_p);
 typedef struct {
     char run[2 * RUN_BYTES + 1];
     char owner[128], job[256], endpoint[256];
-    bool local;                  /* endpoint is ipc, on this machine */
+    bool local; /* endpoint is ipc, on this machine */
 } registered_t;
 
 /* The runs known to this share (may be NULL) and on this machine; at most

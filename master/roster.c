@@ -27,9 +27,9 @@ static int open_udp (sluice_error_t *err)
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons (BEACON_PORT)};
     if (fd < 0
         /* Several masters on one host all get broadcasts this way. */
-        || setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on)
-        || setsockopt (fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on)
-        || bind (fd, (struct sockaddr *) &any, sizeof any)) {
+        || setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
+        setsockopt (fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) ||
+        bind (fd, (struct sockaddr *) &any, sizeof any)) {
         sluice_fail (err, SLUICE_ESYSTEM, "cannot listen for nodes on UDP port %d: %s",
                      BEACON_PORT, strerror (errno));
         if (fd >= 0)
@@ -54,11 +54,13 @@ static void take (roster_t *self, zsock_t *pipe, const uint8_t *data, size_t n,
     const char *address = source ? source : beacon.naddresses ? beacon.address[0] : NULL;
     if (!address)
         return;
-    found_t found = {.boot = beacon.boot, .slots = beacon.slots, .by_beacon = source != NULL};
+    found_t found = {
+        .boot = beacon.boot, .slots = beacon.slots, .by_beacon = source != NULL};
     memcpy (found.uuid, beacon.uuid, sizeof found.uuid);
     snprintf (found.host, sizeof found.host, "%s", beacon.host);
     snprintf (found.endpoint, sizeof found.endpoint,
-              strchr (address, ':') ? "tcp://[%s]:%u" : "tcp://%s:%u", address, beacon.port);
+              strchr (address, ':') ? "tcp://[%s]:%u" : "tcp://%s:%u", address,
+              beacon.port);
     zframe_t *frame = zframe_new (&found, sizeof found);
     zframe_send (&frame, pipe, ZFRAME_DONTWAIT);
     zframe_destroy (&frame);
@@ -70,8 +72,9 @@ static void read_beacons (roster_t *self, zsock_t *pipe, int udp)
     struct sockaddr_in from;
     socklen_t length = sizeof from;
     char source[INET_ADDRSTRLEN];
-    for (int i = 0; i < 256; i++) {      /* a flood must not keep us from ending */
-        ssize_t n = recvfrom (udp, data, sizeof data, 0, (struct sockaddr *) &from, &length);
+    for (int i = 0; i < 256; i++) { /* a flood must not keep us from ending */
+        ssize_t n =
+            recvfrom (udp, data, sizeof data, 0, (struct sockaddr *) &from, &length);
         if (n < 0)
             return;
         if (inet_ntop (AF_INET, &from.sin_addr, source, sizeof source))
@@ -84,7 +87,8 @@ static bool server_time (int folder, time_t *now)
 {
     char name[64];
     struct stat st;
-    snprintf (name, sizeof name, ".now-%d-%lx", (int) getpid (), (unsigned long) random ());
+    snprintf (name, sizeof name, ".now-%d-%lx", (int) getpid (),
+              (unsigned long) random ());
     int fd = openat (folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;
@@ -97,7 +101,8 @@ static bool server_time (int folder, time_t *now)
 
 static void read_folder (roster_t *self, zsock_t *pipe)
 {
-    int folder = share_openat (self->share, ".sluice/nodes", O_RDONLY | O_DIRECTORY, 0, NULL);
+    int folder =
+        share_openat (self->share, ".sluice/nodes", O_RDONLY | O_DIRECTORY, 0, NULL);
     if (folder < 0)
         return;
     time_t now = 0;
@@ -110,11 +115,12 @@ static void read_folder (roster_t *self, zsock_t *pipe)
     for (struct dirent *entry; (entry = readdir (dir)) != NULL;) {
         if (entry->d_name[0] == '.')
             continue;
-        int fd = openat (folder, entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        int fd = openat (folder, entry->d_name,
+                         O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         struct stat st;
         uint8_t data[BEACON_MAX + 1];
-        if (fd >= 0 && fstat (fd, &st) == 0 && S_ISREG (st.st_mode)
-            && !(dated && now - st.st_mtime > STALE_SECONDS)) {
+        if (fd >= 0 && fstat (fd, &st) == 0 && S_ISREG (st.st_mode) &&
+            !(dated && now - st.st_mtime > STALE_SECONDS)) {
             ssize_t n = read (fd, data, sizeof data);
             if (n > 0)
                 take (self, pipe, data, (size_t) n, NULL);
@@ -143,7 +149,7 @@ static void actor_main (zsock_t *pipe, void *arg)
             scan_at = zclock_mono () + SCAN_MS;
         }
         if (zmq_poll (items, 2, 500) < 0 || items[0].revents)
-            break;               /* $TERM is the only thing that comes */
+            break; /* $TERM is the only thing that comes */
         if (items[1].revents)
             read_beacons (start.self, pipe, start.udp);
     }
@@ -186,8 +192,8 @@ void *roster_socket (const roster_t *self)
 
 bool roster_next (roster_t *self, found_t *found)
 {
-    return zmq_recv (roster_socket (self), found, sizeof *found, ZMQ_DONTWAIT)
-           == (int) sizeof *found;
+    return zmq_recv (roster_socket (self), found, sizeof *found, ZMQ_DONTWAIT) ==
+           (int) sizeof *found;
 }
 
 uint64_t roster_refused (const roster_t *self)

@@ -23,8 +23,8 @@ typedef struct {
     uint64_t boot;
     uint32_t slots;
     char host[BEACON_HOST];
-    char endpoint[80];           /* tcp://ADDRESS:PORT */
-    bool by_beacon;              /* else from the share's folder */
+    char endpoint[80]; /* tcp://ADDRESS:PORT */
+    bool by_beacon;    /* else from the share's folder */
 } found_t;
 
 /* Begin to look. Share and cluster are borrowed until roster_destroy. */

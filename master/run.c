@@ -26,14 +26,14 @@ enum { MAX_NAMED_FAILURES = 10, RENAME_MS = 2000 };
 
 typedef enum {
     PHASE_RUN,
-    PHASE_FINISH,                /* the writer makes the last snapshot */
+    PHASE_FINISH, /* the writer makes the last snapshot */
     PHASE_OVER
 } phase_t;
 
 typedef struct {
     job_t *job;
     void *context;
-    char *folder;                /* private */
+    char *folder; /* private */
     local_t *local;
     gate_t *gate;
     sched_t *sched;
@@ -46,10 +46,10 @@ typedef struct {
     progress_t progress;
     phase_t phase;
     int64_t started, phase_since, named_at, alone_since;
-    const char *status;          /* how it will have ended */
+    const char *status; /* how it will have ended */
     bool had_node, disk_full;
     unsigned failures_shown;
-    sluice_error_t error;        /* why it ends without being done */
+    sluice_error_t error; /* why it ends without being done */
 } run_t;
 
 static int64_t now_ms (void)
@@ -61,7 +61,8 @@ static int64_t now_ms (void)
 
 /* ---- telling the person ------------------------------------------------------ */
 
-static void say (run_t *self, const char *format, ...) __attribute__ ((format (printf, 2, 3)));
+static void say (run_t *self, const char *format, ...)
+    __attribute__ ((format (printf, 2, 3)));
 static void say (run_t *self, const char *format, ...)
 {
     va_list args;
@@ -73,8 +74,8 @@ static void say (run_t *self, const char *format, ...)
     va_end (args);
 }
 
-static void on_failed (void *arg, const link_t *link, const msg_failed_t *f, uint64_t first,
-                       uint64_t stop, bool final)
+static void on_failed (void *arg, const link_t *link, const msg_failed_t *f,
+                       uint64_t first, uint64_t stop, bool final)
 {
     run_t *self = arg;
     if (!final)
@@ -87,7 +88,8 @@ static void on_failed (void *arg, const link_t *link, const msg_failed_t *f, uin
         say (self, "more items failed; they are named in sluice/failures of the output");
     if (self->job->options.fail_fast) {
         sched_stop (self->sched);
-        sluice_fail (&self->error, SLUICE_EFAILED, "item %llu failed and --fail-fast is set",
+        sluice_fail (&self->error, SLUICE_EFAILED,
+                     "item %llu failed and --fail-fast is set",
                      (unsigned long long) first);
     }
 }
@@ -112,15 +114,15 @@ static void show_progress (run_t *self, int64_t now)
     links_counts (self->links, &nodes);
     wthread_totals (self->writer, &totals);
     progress_show (&self->progress,
-                   &(progress_state_t) {.items = c.items,
-                                        .done = c.done,
-                                        .failed = c.failed,
-                                        .running = c.running,
-                                        .bytes = totals.bytes,
-                                        .nodes = nodes.ready,
-                                        .cores = nodes.cores,
-                                        .seconds = (double) (now - self->started) * 1e-3,
-                                        .waiting = waiting_for (self, &nodes)});
+                   &(progress_state_t){.items = c.items,
+                                       .done = c.done,
+                                       .failed = c.failed,
+                                       .running = c.running,
+                                       .bytes = totals.bytes,
+                                       .nodes = nodes.ready,
+                                       .cores = nodes.cores,
+                                       .seconds = (double) (now - self->started) * 1e-3,
+                                       .waiting = waiting_for (self, &nodes)});
 }
 
 static char *status_text (void *arg, const char *question)
@@ -140,8 +142,8 @@ static char *status_text (void *arg, const char *question)
                   self->job->run_name, self->job->owner, (unsigned long long) c.items,
                   (unsigned long long) c.done, (unsigned long long) c.failed,
                   (unsigned long long) c.running, nodes.ready,
-                  (double) (now_ms () - self->started) * 1e-3, waiting ? waiting : "")
-        < 0)
+                  (double) (now_ms () - self->started) * 1e-3,
+                  waiting ? waiting : "") < 0)
         return NULL;
     return text;
 }
@@ -153,7 +155,6 @@ static void enter (run_t *self, phase_t phase)
     self->phase = phase;
     self->phase_since = now_ms ();
 }
-
 
 /* The end begins: nodes stop, nothing more is taken, and the writer makes the
  * last state with self->status. */
@@ -256,10 +257,12 @@ static void check_nodes (run_t *self, int64_t now)
     if (!hopeless && now - self->alone_since < FIRST_NODE_MS)
         return;
     if (nodes.lacking)
-        sluice_fail (&self->error, SLUICE_ENONODES, "no node can take part: %s", nodes.lacks);
+        sluice_fail (&self->error, SLUICE_ENONODES, "no node can take part: %s",
+                     nodes.lacks);
     else if (self->had_node)
         sluice_fail (&self->error, SLUICE_ENONODES,
-                     "all nodes were lost and none came back within %d s", FIRST_NODE_MS / 1000);
+                     "all nodes were lost and none came back within %d s",
+                     FIRST_NODE_MS / 1000);
     else
         sluice_fail (&self->error, SLUICE_ENONODES,
                      "no node answered within %d s; start some with: sluice node %s",
@@ -291,9 +294,10 @@ static int loop (run_t *self)
         if (self->roster)
             sockets[n++] = roster_socket (self->roster);
         for (size_t i = 0; i < n; i++)
-            items[i] = (zmq_pollitem_t) {.socket = sockets[i], .events = ZMQ_POLLIN};
-        items[n++] = (zmq_pollitem_t) {.fd = wthread_fd (self->writer), .events = ZMQ_POLLIN};
-        items[n++] = (zmq_pollitem_t) {.fd = self->signals, .events = ZMQ_POLLIN};
+            items[i] = (zmq_pollitem_t){.socket = sockets[i], .events = ZMQ_POLLIN};
+        items[n++] =
+            (zmq_pollitem_t){.fd = wthread_fd (self->writer), .events = ZMQ_POLLIN};
+        items[n++] = (zmq_pollitem_t){.fd = self->signals, .events = ZMQ_POLLIN};
         if (zmq_poll (items, (int) n, 100) < 0 && zmq_errno () != EINTR)
             return sluice_fail (&self->error, SLUICE_ESYSTEM, "poll: %s",
                                 zmq_strerror (zmq_errno ()));
@@ -328,11 +332,11 @@ static int open_signals (run_t *self, sluice_error_t *err)
     sigaddset (&mask, SIGHUP);
     sigprocmask (SIG_BLOCK, &mask, &self->old_mask);
     signal (SIGPIPE, SIG_IGN);
-    signal (SIGXFSZ, SIG_IGN);   /* a file size limit is an error of write, not our end */
+    signal (SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, not our end */
     self->signals = signalfd (-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-    return self->signals >= 0 ? 0
-                              : sluice_fail (err, SLUICE_ESYSTEM, "signalfd: %s",
-                                             strerror (errno));
+    return self->signals >= 0
+               ? 0
+               : sluice_fail (err, SLUICE_ESYSTEM, "signalfd: %s", strerror (errno));
 }
 
 /* Sockets and descriptors for many nodes (TRAPS: 3 descriptors a socket). */
@@ -375,10 +379,9 @@ static void remove_inputs (const run_t *self)
 {
     const job_t *job = self->job;
     char *path = NULL;
-    if (!share_confined (job->share)
-        || asprintf (&path, "%s/.sluice/runs/%s/inputs.h5", share_root (job->share),
-                     job->run_name)
-               < 0)
+    if (!share_confined (job->share) ||
+        asprintf (&path, "%s/.sluice/runs/%s/inputs.h5", share_root (job->share),
+                  job->run_name) < 0)
         return;
     unlink (path);
     *strrchr (path, '/') = '\0';
@@ -393,14 +396,14 @@ static bool wants_local (const job_t *job)
 
 static writer_t *open_writer (job_t *job, sluice_error_t *err)
 {
-    return writer_new (&(writer_options_t) {.path = job->output,
-                                            .force = job->options.force,
-                                            .run = job->run,
-                                            .job = job->name,
-                                            .kernel = job->kernel_name,
-                                            .plan = job->plan,
-                                            .rate = job->options.rate,
-                                            .packed_max = job->options.window / 4},
+    return writer_new (&(writer_options_t){.path = job->output,
+                                           .force = job->options.force,
+                                           .run = job->run,
+                                           .job = job->name,
+                                           .kernel = job->kernel_name,
+                                           .plan = job->plan,
+                                           .rate = job->options.rate,
+                                           .packed_max = job->options.window / 4},
                        err);
 }
 
@@ -417,14 +420,14 @@ static int set_up (run_t *self, sluice_error_t *err)
     writer_t *writer = inputs ? open_writer (job, err) : NULL;
     self->context = zmq_ctx_new ();
     self->gate = gate_new (job->options.window);
-    self->sched = sched_new (&(sched_options_t) {.items = job->plan->items,
-                                                 .items_per_task = job->items_per_task,
-                                                 .crash_limit = job->crash_limit});
+    self->sched = sched_new (&(sched_options_t){.items = job->plan->items,
+                                                .items_per_task = job->items_per_task,
+                                                .crash_limit = job->crash_limit});
     if (writer)
         self->writer = wthread_new (writer, job->options.disk_wait, err);
     if (self->writer && self->context && self->gate && self->sched)
-        self->links = links_new (self->context, job, self->gate, self->sched, self->writer,
-                                 self->local != NULL, err);
+        self->links = links_new (self->context, job, self->gate, self->sched,
+                                 self->writer, self->local != NULL, err);
     if (self->links) {
         links_set_inputs (self->links, inputs);
         links_on_failed (self->links, on_failed, self);
@@ -483,7 +486,8 @@ static void fill_result (run_t *self, run_result_t *r)
     r->window = gate_window (self->gate);
     r->peak_held = gate_peak (self->gate);
     memcpy (r->isa, nodes.isa, sizeof r->isa);
-    r->data_path = nodes.used_net ? nodes.used_local ? "ipc, tcp+curve" : "tcp+curve" : "ipc";
+    r->data_path =
+        nodes.used_net ? nodes.used_local ? "ipc, tcp+curve" : "tcp+curve" : "ipc";
 }
 
 int run_cluster (job_t *job, run_result_t *result, sluice_error_t *err)

@@ -15,15 +15,15 @@
 #include "master/writer.h"
 
 typedef struct {
-    const char *status;          /* complete, failed, cancelled, stopped */
-    uint64_t tasks, done, failed, retried;   /* tasks cut; items failed for good */
+    const char *status;                    /* complete, failed, cancelled, stopped */
+    uint64_t tasks, done, failed, retried; /* tasks cut; items failed for good */
     uint64_t stale_frames, malformed, zap_refused;
     double seconds;
     unsigned nodes, cores;
     uint64_t window, peak_held;
     writer_totals_t totals;
-    char isa[64];                /* instruction sets that nodes used */
-    const char *data_path;       /* how results travelled: memory, ipc, tcp+curve */
+    char isa[64];          /* instruction sets that nodes used */
+    const char *data_path; /* how results travelled: memory, ipc, tcp+curve */
 } run_result_t;
 
 /* Run the job on nodes. 0: ended in order (look at result->status); -1: could
@@ -35,11 +35,11 @@ int run_serial (job_t *job, run_result_t *result, sluice_error_t *err);
 
 /* The constants that matter to people: in one place, with their reasons. */
 enum {
-    PING_MS = 1000,              /* a node is asked each second... */
-    SILENCE_MS = 10000,          /* ...and lost after ten without a word (I9) */
-    STALL_MS = 10000,            /* granted and nothing came: RESYNC; doubled each time */
-    FIRST_NODE_MS = 30000,       /* with --node or --no-local: then exit 3 */
-    OPEN_MS = 600000             /* a kernel's open may read large inputs */
+    PING_MS = 1000,        /* a node is asked each second... */
+    SILENCE_MS = 10000,    /* ...and lost after ten without a word (I9) */
+    STALL_MS = 10000,      /* granted and nothing came: RESYNC; doubled each time */
+    FIRST_NODE_MS = 30000, /* with --node or --no-local: then exit 3 */
+    OPEN_MS = 600000       /* a kernel's open may read large inputs */
 };
 
 #endif

@@ -9,7 +9,7 @@
 typedef struct {
     uint64_t first, stop;
     unsigned failures;
-    uint64_t task;               /* number of the task it was cut as before, or 0 */
+    uint64_t task; /* number of the task it was cut as before, or 0 */
     uint32_t attempt;
 } range_t;
 
@@ -28,19 +28,19 @@ typedef struct {
 typedef struct {
     bool used;
     unsigned slots;
-    double pace;                 /* seconds per item; 0: not known */
+    double pace; /* seconds per item; 0: not known */
     running_list_t running;
 } node_t;
 
 struct sched {
     sched_options_t options;
-    range_t *pending;            /* a stack: the last is cut next */
+    range_t *pending; /* a stack: the last is cut next */
     size_t npending, room;
     node_t *nodes;
     size_t nnodes;
-    running_list_t orphans;      /* delivered by nodes that are gone since */
+    running_list_t orphans; /* delivered by nodes that are gone since */
     uint64_t next_task;
-    double pace;                 /* of all nodes together */
+    double pace; /* of all nodes together */
     bool stopped;
     sched_counts_t counts;
 };
@@ -74,7 +74,7 @@ sched_t *sched_new (const sched_options_t *options)
         self->options.crash_limit = 3;
     self->counts.items = options->items;
     self->next_task = 1;
-    if (push_range (self, (range_t) {.stop = options->items}))
+    if (push_range (self, (range_t){.stop = options->items}))
         sched_destroy (&self);
     return self;
 }
@@ -110,7 +110,7 @@ int sched_join (sched_t *self, unsigned node, unsigned slots)
         self->nnodes = n;
     }
     sched_leave (self, node, NULL, NULL);
-    self->nodes[node] = (node_t) {.used = true, .slots = slots ? slots : 1};
+    self->nodes[node] = (node_t){.used = true, .slots = slots ? slots : 1};
     return 0;
 }
 
@@ -155,14 +155,14 @@ void sched_leave (sched_t *self, unsigned node, sched_task_fn *dropped, void *ar
     while (list->n > 0) {
         running_t *last = &list->tasks[list->n - 1];
         if (last->delivered && list_add (&self->orphans, *last) == 0) {
-            list->n--;           /* still running, as far as the counts go */
+            list->n--; /* still running, as far as the counts go */
             continue;
         }
         running_t r = remove_running (self, list, last);
         if (dropped)
             dropped (arg, &r.task);
-        push_range (self, (range_t) {r.task.first, r.task.stop, r.failures, r.task.task,
-                                     r.task.attempt});
+        push_range (self, (range_t){r.task.first, r.task.stop, r.failures, r.task.task,
+                                    r.task.attempt});
         self->counts.retried++;
     }
     free (list->tasks);
@@ -176,12 +176,13 @@ static uint64_t guided_size (const sched_t *self, const node_t *n)
         return self->options.items_per_task;
     double pace = n->pace > 0 ? n->pace : self->pace;
     if (pace <= 0)
-        return 1;                /* nothing is known yet: a probe */
+        return 1; /* nothing is known yet: a probe */
     uint64_t slots = 0;
     for (size_t i = 0; i < self->nnodes; i++)
         slots += self->nodes[i].used ? self->nodes[i].slots : 0;
     double by_time = self->options.target / pace;
-    double by_share = (double) self->counts.pending / (2.0 * (double) (slots ? slots : 1));
+    double by_share =
+        (double) self->counts.pending / (2.0 * (double) (slots ? slots : 1));
     double size = by_time < by_share ? by_time : by_share;
     return size < 1 ? 1 : size > 1e15 ? (uint64_t) 1e15 : (uint64_t) size;
 }
@@ -204,9 +205,10 @@ bool sched_next (sched_t *self, unsigned node, double now, task_t *task)
     } else {
         cut.task = self->next_task++;
         cut.attempt = 1;
-        range->task = 0;         /* what is left of it is another task too */
+        range->task = 0; /* what is left of it is another task too */
     }
-    if (list_add (&n->running, (running_t) {.task = cut, .failures = failures, .started = now}))
+    if (list_add (&n->running,
+                  (running_t){.task = cut, .failures = failures, .started = now}))
         return false;
     if (whole)
         self->npending--;
@@ -220,15 +222,16 @@ bool sched_next (sched_t *self, unsigned node, double now, task_t *task)
 }
 
 /* A task that runs at `node` or was delivered by it, and the list it is on. */
-static running_t *find_running (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
-                                running_list_t **list)
+static running_t *find_running (sched_t *self, unsigned node, uint64_t task,
+                                uint32_t attempt, running_list_t **list)
 {
     node_t *n = find_node (self, node);
     *list = n ? &n->running : &self->orphans;
     return list_find (*list, task, attempt);
 }
 
-const task_t *sched_running (const sched_t *self, unsigned node, uint64_t task, uint32_t attempt)
+const task_t *sched_running (const sched_t *self, unsigned node, uint64_t task,
+                             uint32_t attempt)
 {
     const node_t *n = find_node (self, node);
     const running_t *r = n ? list_find (&n->running, task, attempt) : NULL;
@@ -268,7 +271,7 @@ bool sched_done (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
         self->counts.done += items;
         self->counts.tasks_done++;
     }
-    push_range (self, (range_t) {.first = stop, .stop = r.task.stop});
+    push_range (self, (range_t){.first = stop, .stop = r.task.stop});
     return true;
 }
 
@@ -290,20 +293,21 @@ int sched_failed (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
     }
     self->counts.retried++;
     if (items == 1) {
-        push_range (self, (range_t) {r.task.first, r.task.stop, failures, r.task.task,
-                                     r.task.attempt});
+        push_range (self, (range_t){r.task.first, r.task.stop, failures, r.task.task,
+                                    r.task.attempt});
         return 0;
     }
     if (item <= r.task.first || item >= r.task.stop) {
         /* It failed at its first item, or nobody knows: the first alone, and
          * the rest in halves, so that a bad item is found in few steps. */
         uint64_t second = r.task.first + 1, middle = second + (r.task.stop - second) / 2;
-        push_range (self, (range_t) {.first = middle, .stop = r.task.stop});
-        push_range (self, (range_t) {.first = second, .stop = middle});
-        push_range (self, (range_t) {.first = r.task.first, .stop = second, .failures = 1});
+        push_range (self, (range_t){.first = middle, .stop = r.task.stop});
+        push_range (self, (range_t){.first = second, .stop = middle});
+        push_range (self,
+                    (range_t){.first = r.task.first, .stop = second, .failures = 1});
     } else {
-        push_range (self, (range_t) {.first = item, .stop = r.task.stop});
-        push_range (self, (range_t) {.first = r.task.first, .stop = item});
+        push_range (self, (range_t){.first = item, .stop = r.task.stop});
+        push_range (self, (range_t){.first = r.task.first, .stop = item});
     }
     return 0;
 }

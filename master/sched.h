@@ -23,9 +23,9 @@
 
 typedef struct {
     uint64_t items;
-    uint64_t items_per_task;      /* 0: guided */
-    double target;                /* seconds a task should take; 0: 2.0 */
-    unsigned crash_limit;         /* 0: 3 */
+    uint64_t items_per_task; /* 0: guided */
+    double target;           /* seconds a task should take; 0: 2.0 */
+    unsigned crash_limit;    /* 0: 3 */
 } sched_options_t;
 
 typedef struct sched sched_t;
@@ -45,7 +45,8 @@ bool sched_next (sched_t *self, unsigned node, double now, task_t *task);
 
 /* The task, if this attempt of it runs at this node and its result is not yet
  * delivered; else NULL. Valid until the next call. */
-const task_t *sched_running (const sched_t *self, unsigned node, uint64_t task, uint32_t attempt);
+const task_t *sched_running (const sched_t *self, unsigned node, uint64_t task,
+                             uint32_t attempt);
 
 /* Its last piece was handed to the writer: whatever becomes of the node, the
  * ledger will have it (sched_done) or the writer refuse it (sched_failed).
@@ -69,8 +70,8 @@ int sched_failed (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
 bool sched_shed (sched_t *self, double now, unsigned *node, task_t *task);
 
 typedef struct {
-    uint64_t items, pending, running, done, failed;      /* items */
-    uint64_t tasks_running, tasks_done, retried;         /* tasks */
+    uint64_t items, pending, running, done, failed; /* items */
+    uint64_t tasks_running, tasks_done, retried;    /* tasks */
 } sched_counts_t;
 void sched_counts (const sched_t *self, sched_counts_t *counts);
 

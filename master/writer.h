@@ -19,11 +19,11 @@
  *   sluice/index           the ledger: see index_row_t
  *   sluice/items           rows of each item: see calc/emitter.h; plus its task
  *   sluice/tasks           finished tasks: see task_row_t
- *   sluice/nodes           {node:<u4, host:|S64, uuid:|S32, cores:<u4, slots:<u4, isa:|S16}
- *   sluice/failures        {task:<u8, attempt:<u4, first:<u8, stop:<u8, node:<u4,
- *                           final:|u1, sig:<i4, exit_code:<i4, reason:|S200, stderr:|S1000}
- *   sluice (attributes)    version, run, job, kernel, seed, items, parameters (JSON),
- *                          status (running, complete, failed, cancelled), digest (hex, at
+ *   sluice/nodes           {node:<u4, host:|S64, uuid:|S32, cores:<u4, slots:<u4,
+ * isa:|S16} sluice/failures        {task:<u8, attempt:<u4, first:<u8, stop:<u8, node:<u4,
+ *                           final:|u1, sig:<i4, exit_code:<i4, reason:|S200,
+ * stderr:|S1000} sluice (attributes)    version, run, job, kernel, seed, items,
+ * parameters (JSON), status (running, complete, failed, cancelled), digest (hex, at
  *                          finish), started, seconds, and for each table its dtype text
  *
  * Not thread-safe: one thread owns a writer and everything of HDF5 in its
@@ -40,15 +40,15 @@
 typedef struct {
     uint64_t task;
     uint32_t attempt;
-    uint32_t table;                    /* ntables: sluice/items */
-    uint64_t first, stop;              /* items of the task */
-    uint64_t row;                      /* place in the attempt's stream */
+    uint32_t table;       /* ntables: sluice/items */
+    uint64_t first, stop; /* items of the task */
+    uint64_t row;         /* place in the attempt's stream */
     uint64_t rows;
-    uint64_t start;                    /* place in the table */
-    uint64_t address;                  /* of the extent or packed chunk in the file */
-    uint64_t stored;                   /* bytes there */
-    uint64_t offset;                   /* bytes before this piece inside it (packed) */
-    uint64_t xxh3;                     /* XXH3-64 of the rows */
+    uint64_t start;   /* place in the table */
+    uint64_t address; /* of the extent or packed chunk in the file */
+    uint64_t stored;  /* bytes there */
+    uint64_t offset;  /* bytes before this piece inside it (packed) */
+    uint64_t xxh3;    /* XXH3-64 of the rows */
 } __attribute__ ((packed)) index_row_t;
 
 typedef struct {
@@ -56,21 +56,21 @@ typedef struct {
     uint32_t attempt;
     uint32_t node;
     uint64_t first, stop;
-    uint64_t bytes;                    /* of its rows */
+    uint64_t bytes; /* of its rows */
     double seconds, cpu;
     uint64_t rss;
-    double received;                   /* seconds since the start of the run */
+    double received; /* seconds since the start of the run */
     uint8_t digest[DIGEST_BYTES];
 } __attribute__ ((packed)) task_row_t;
 
 typedef struct {
     const char *path;
-    bool force;                        /* replace an existing file */
+    bool force; /* replace an existing file */
     const uint8_t *run;
     const char *job, *kernel;
-    const sluice_plan_t *plan;         /* borrowed for the writer's life */
-    uint64_t rate;                     /* bytes per second at most; 0: as fast as it goes */
-    uint64_t packed_max;               /* bytes that open chunks may take together */
+    const sluice_plan_t *plan; /* borrowed for the writer's life */
+    uint64_t rate;             /* bytes per second at most; 0: as fast as it goes */
+    uint64_t packed_max;       /* bytes that open chunks may take together */
 } writer_options_t;
 
 typedef struct writer writer_t;
@@ -112,7 +112,7 @@ int writer_snapshot (writer_t *self, sluice_error_t *err);
 /* Totals so far, of finished tasks. */
 typedef struct {
     uint64_t tasks, items, rows, bytes, snapshots, extents, file_bytes;
-    uint8_t digest[DIGEST_BYTES];      /* of what is in the ledger now */
+    uint8_t digest[DIGEST_BYTES]; /* of what is in the ledger now */
 } writer_totals_t;
 void writer_totals (const writer_t *self, writer_totals_t *totals);
 

@@ -10,19 +10,25 @@
 #include <time.h>
 #include <unistd.h>
 
-typedef enum { ORDER_PIECE, ORDER_DROP, ORDER_NODE, ORDER_FAILURE, ORDER_FINISH } order_type_t;
+typedef enum {
+    ORDER_PIECE,
+    ORDER_DROP,
+    ORDER_NODE,
+    ORDER_FAILURE,
+    ORDER_FINISH
+} order_type_t;
 
 typedef struct order {
     struct order *next;
     order_type_t type;
     unsigned node;
     uint64_t cost;
-    uint64_t task;               /* ORDER_DROP; ORDER_FAILURE: first */
+    uint64_t task; /* ORDER_DROP; ORDER_FAILURE: first */
     uint64_t stop;
     uint32_t attempt;
     bool final;
-    zmq_msg_t header, payload;   /* ORDER_PIECE */
-    char *text[4];               /* host, isa; or reason, stderr; or status */
+    zmq_msg_t header, payload; /* ORDER_PIECE */
+    char *text[4];             /* host, isa; or reason, stderr; or status */
     msg_welcome_t welcome;
     msg_failed_t failed;
 } order_t;
@@ -37,7 +43,7 @@ struct wthread {
     double patience;
     int fd;
     pthread_t thread;
-    pthread_mutex_t lock;        /* over all below */
+    pthread_mutex_t lock; /* over all below */
     pthread_cond_t wake;
     order_t *orders, **orders_end;
     event_t *events, **events_end;
@@ -64,7 +70,7 @@ static void tell (wthread_t *self, const wthread_event_t *event)
 {
     event_t *e;
     while (!(e = calloc (1, sizeof *e)))
-        nanosleep (&(struct timespec) {.tv_nsec = 10000000}, NULL);
+        nanosleep (&(struct timespec){.tv_nsec = 10000000}, NULL);
     e->event = *event;
     pthread_mutex_lock (&self->lock);
     *self->events_end = e;
@@ -73,7 +79,7 @@ static void tell (wthread_t *self, const wthread_event_t *event)
     pthread_mutex_unlock (&self->lock);
     uint64_t one = 1;
     while (write (self->fd, &one, sizeof one) < 0)
-        ;                        /* EINTR only: the counter cannot be full */
+        ; /* EINTR only: the counter cannot be full */
 }
 
 /* Wait up to `seconds` or until told to stop; true: stop. */
@@ -85,8 +91,7 @@ static bool pause_for (wthread_t *self, double seconds)
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock (&self->lock);
-    while (!self->stop
-           && pthread_cond_timedwait (&self->wake, &self->lock, &until) == 0)
+    while (!self->stop && pthread_cond_timedwait (&self->wake, &self->lock, &until) == 0)
         ;
     bool stop = self->stop;
     pthread_mutex_unlock (&self->lock);
@@ -118,14 +123,14 @@ static int carry_out (wthread_t *self, const order_t *o, const piece_t *piece,
  * the writer cannot go on (told already). */
 static bool handle (wthread_t *self, order_t *o)
 {
-    static const double step = 1.0;      /* seconds between tries on a full disk */
+    static const double step = 1.0; /* seconds between tries on a full disk */
     wthread_event_t event = {.type = WTHREAD_WROTE, .node = o->node, .cost = o->cost};
     piece_t piece;
     sluice_error_t err = {0};
-    if (o->type == ORDER_PIECE
-        && piece_decode (zmq_msg_data (&o->header), zmq_msg_size (&o->header),
-                         zmq_msg_size (&o->payload), &piece, &err)) {
-        event.type = WTHREAD_REFUSED;    /* decoded once before: cannot happen */
+    if (o->type == ORDER_PIECE &&
+        piece_decode (zmq_msg_data (&o->header), zmq_msg_size (&o->header),
+                      zmq_msg_size (&o->payload), &piece, &err)) {
+        event.type = WTHREAD_REFUSED; /* decoded once before: cannot happen */
         event.error = err;
         tell (self, &event);
         return true;
@@ -144,13 +149,13 @@ static bool handle (wthread_t *self, order_t *o)
             return false;
         }
         if (!full)
-            tell (self, &(wthread_event_t) {.type = WTHREAD_FULL, .error = err});
+            tell (self, &(wthread_event_t){.type = WTHREAD_FULL, .error = err});
         full = true;
         if (pause_for (self, step))
             return false;
     }
     if (full)
-        tell (self, &(wthread_event_t) {.type = WTHREAD_SPACE});
+        tell (self, &(wthread_event_t){.type = WTHREAD_SPACE});
     if (o->type == ORDER_FINISH)
         event.type = WTHREAD_FINISHED;
     if (o->type == ORDER_PIECE) {
@@ -170,12 +175,12 @@ static order_t *take (wthread_t *self, bool *stop)
 {
     struct timespec until;
     clock_gettime (CLOCK_MONOTONIC, &until);
-    until.tv_nsec += 100000000;          /* snapshots are due every 0.2 s at most */
+    until.tv_nsec += 100000000; /* snapshots are due every 0.2 s at most */
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock (&self->lock);
-    while (!self->orders && !self->stop
-           && pthread_cond_timedwait (&self->wake, &self->lock, &until) == 0)
+    while (!self->orders && !self->stop &&
+           pthread_cond_timedwait (&self->wake, &self->lock, &until) == 0)
         ;
     order_t *o = self->stop ? NULL : self->orders;
     if (o) {
@@ -205,11 +210,11 @@ static void *thread_main (void *arg)
         if (writer_tick (self->writer, &err) == 0) {
             full = false;
         } else if (!writer_disk_full (self->writer)) {
-            tell (self, &(wthread_event_t) {.type = WTHREAD_BROKEN, .error = err});
+            tell (self, &(wthread_event_t){.type = WTHREAD_BROKEN, .error = err});
             sound = false;
         } else if (!full) {
             /* The snapshot waits; the next piece finds out how long. */
-            tell (self, &(wthread_event_t) {.type = WTHREAD_FULL, .error = err});
+            tell (self, &(wthread_event_t){.type = WTHREAD_FULL, .error = err});
             full = true;
         }
     }
@@ -310,7 +315,7 @@ void wthread_drop (wthread_t *self, uint64_t task, uint32_t attempt)
 {
     order_t *o = calloc (1, sizeof *o);
     if (!o)
-        return;                  /* its space is found free at the end */
+        return; /* its space is found free at the end */
     o->type = ORDER_DROP;
     o->task = task;
     o->attempt = attempt;
@@ -372,7 +377,7 @@ void wthread_finish (wthread_t *self, const char *status)
     order_t *o;
     while (!(o = calloc (1, sizeof *o)) || !(o->text[0] = strdup (status))) {
         free (o);
-        nanosleep (&(struct timespec) {.tv_nsec = 10000000}, NULL);
+        nanosleep (&(struct timespec){.tv_nsec = 10000000}, NULL);
     }
     o->type = ORDER_FINISH;
     queue (self, o);

@@ -41,12 +41,12 @@ void wthread_finish (wthread_t *self, const char *status);
 
 typedef enum {
     WTHREAD_NOTHING = 0,
-    WTHREAD_WROTE,       /* `cost` bytes left memory; if `done`, the ledger has the task */
-    WTHREAD_REFUSED,     /* as WROTE, but the piece was not accepted: `error` */
-    WTHREAD_FULL,        /* the disk is full, waiting: `error` */
-    WTHREAD_SPACE,       /* there is space again */
-    WTHREAD_FINISHED,    /* wthread_finish is done */
-    WTHREAD_BROKEN       /* the writer cannot go on: `error` */
+    WTHREAD_WROTE,    /* `cost` bytes left memory; if `done`, the ledger has the task */
+    WTHREAD_REFUSED,  /* as WROTE, but the piece was not accepted: `error` */
+    WTHREAD_FULL,     /* the disk is full, waiting: `error` */
+    WTHREAD_SPACE,    /* there is space again */
+    WTHREAD_FINISHED, /* wthread_finish is done */
+    WTHREAD_BROKEN    /* the writer cannot go on: `error` */
 } wthread_event_type_t;
 
 typedef struct {
