@@ -11,7 +11,7 @@
 #endif
 
 #include "node/cmd_node.h"
-#ifndef NODE_ONLY
+#ifndef SLUICE_NODE_ONLY
 #include "master/cmd.h"
 #endif
 
@@ -21,7 +21,7 @@ static const struct {
     const char *what;
 } commands[] = {
     {"node", cmd_node, "offer this machine to the runs of a share"},
-#ifndef NODE_ONLY
+#ifndef SLUICE_NODE_ONLY
     {"run", cmd_run, "run a job file"},
     {"init", cmd_init, "make a folder a share, with its cluster key"},
     {"key", cmd_key, "the fingerprint of a cluster key; a new key file"},

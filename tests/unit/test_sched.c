@@ -1,0 +1,168 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "master/sched.h"
+
+static sched_t *make (uint64_t items, uint64_t per_task)
+{
+    sched_t *s =
+        sched_new (&(sched_options_t){.items = items, .items_per_task = per_task});
+    cr_assert_not_null (s);
+    return s;
+}
+
+Test (sched, tiles_the_items)
+{
+    sched_t *s = make (10, 4);
+    task_t t;
+    uint64_t next = 0;
+    sched_join (s, 0, 2);
+    while (sched_next (s, 0, 0, &t)) {
+        cr_assert_eq (t.first, next);
+        cr_assert_eq (t.attempt, 1);
+        next = t.stop;
+        cr_assert_not_null (sched_running (s, 0, t.task, 1));
+        cr_assert (sched_done (s, 0, t.task, 1, t.stop, 0.1));
+        cr_assert_not (sched_done (s, 0, t.task, 1, t.stop, 0.1), "only once");
+    }
+    cr_assert_eq (next, 10);
+    cr_assert (sched_finished (s));
+    sched_destroy (&s);
+}
+
+Test (sched, guided_sizes_grow_with_speed_and_shrink_at_the_end)
+{
+    sched_t *s = make (1000000, 0);
+    task_t t;
+    uint64_t largest = 0, last = 0;
+    double now = 0;
+    sched_join (s, 0, 4);
+    while (sched_next (s, 0, now, &t)) {
+        uint64_t n = t.stop - t.first;
+        largest = n > largest ? n : largest;
+        last = n;
+        now += (double) n * 1e-5;
+        cr_assert (sched_done (s, 0, t.task, t.attempt, t.stop, (double) n * 1e-5));
+    }
+    cr_assert_gt (largest, 50000);
+    cr_assert_leq (largest, 200000, "2 s at 10 us an item");
+    cr_assert_leq (last, 10);
+    cr_assert (sched_finished (s));
+    sched_destroy (&s);
+}
+
+static void count_drop (void *arg, const task_t *task)
+{
+    (void) task;
+    ++*(int *) arg;
+}
+
+Test (sched, a_lost_node_gives_its_items_back)
+{
+    sched_t *s = make (6, 2);
+    task_t a, b, c, again;
+    int dropped = 0;
+    sched_join (s, 0, 2);
+    sched_join (s, 1, 2);
+    cr_assert (sched_next (s, 0, 0, &a));
+    cr_assert (sched_next (s, 0, 0, &b));
+    cr_assert (sched_next (s, 1, 0, &c));
+    sched_delivered (s, 0, b.task, b.attempt);
+    cr_assert_null (sched_running (s, 0, b.task, b.attempt), "delivered: no more pieces");
+    sched_leave (s, 0, count_drop, &dropped);
+    cr_assert_eq (dropped, 1, "what the writer has is not dropped");
+    cr_assert_null (sched_running (s, 0, a.task, a.attempt));
+    cr_assert_not (sched_done (s, 0, a.task, a.attempt, a.stop, 1), "late: stale");
+    cr_assert (sched_next (s, 1, 0, &again));
+    cr_assert_eq (again.first, a.first);
+    cr_assert_eq (again.task, a.task);
+    cr_assert_eq (again.attempt, 2);
+    cr_assert (sched_done (s, 1, again.task, 2, again.stop, 1));
+    cr_assert (sched_done (s, 1, c.task, c.attempt, c.stop, 1));
+    cr_assert_not (sched_finished (s), "the delivered one is not in the ledger yet");
+    cr_assert (sched_done (s, 0, b.task, b.attempt, b.stop, 1));
+    cr_assert (sched_finished (s));
+    sched_destroy (&s);
+}
+
+/* One bad item among many: it alone fails, whatever the kernel can say about
+ * where it was. */
+static void one_bad_item (uint64_t items, uint64_t bad, bool knows)
+{
+    sched_t *s = make (items, items);
+    sched_counts_t c;
+    task_t t;
+    unsigned rounds = 0;
+    char *done = calloc (items, 1);
+    sched_join (s, 0, 1);
+    while (sched_next (s, 0, 0, &t)) {
+        uint64_t first, stop;
+        cr_assert_lt (rounds++, 200);
+        if (t.first <= bad && bad < t.stop) {
+            sched_failed (s, 0, t.task, t.attempt, knows ? bad : t.first, &first, &stop);
+            cr_assert (first == t.first && stop == t.stop);
+            continue;
+        }
+        for (uint64_t i = t.first; i < t.stop; i++)
+            cr_assert_eq (done[i]++, 0, "item %lu twice", i);
+        cr_assert (sched_done (s, 0, t.task, t.attempt, t.stop, 0.01));
+    }
+    sched_counts (s, &c);
+    cr_assert_eq (c.failed, 1);
+    cr_assert_eq (c.done, items - 1);
+    cr_assert_eq (done[bad], 0);
+    cr_assert (sched_finished (s));
+    free (done);
+    sched_destroy (&s);
+}
+
+Test (sched, one_bad_item_fails_alone)
+{
+    for (uint64_t bad = 0; bad < 100; bad += 33) {
+        one_bad_item (100, bad, true);
+        one_bad_item (100, bad, false);
+    }
+    one_bad_item (2, 1, false);
+    one_bad_item (1, 0, false);
+}
+
+Test (sched, what_is_shed_goes_to_others)
+{
+    sched_t *s = make (100, 0);
+    task_t t, slow, rest;
+    unsigned node;
+    sched_join (s, 0, 1);
+    sched_join (s, 1, 1);
+    cr_assert (sched_next (s, 0, 0, &t));
+    cr_assert (sched_done (s, 0, t.task, 1, t.stop, 1e-3)); /* 1 ms an item, it seems */
+    cr_assert (sched_next (s, 0, 0, &slow));
+    while (sched_next (s, 1, 0, &t))
+        sched_done (s, 1, t.task, t.attempt, t.stop, 1e-3 * (double) (t.stop - t.first));
+    cr_assert_not (sched_shed (s, 0.1, &node, &t), "too young");
+    cr_assert (sched_shed (s, 30, &node, &t));
+    cr_assert_eq (node, 0);
+    cr_assert_eq (t.task, slow.task);
+    cr_assert_not (sched_shed (s, 31, &node, &t), "asked once");
+    cr_assert (sched_done (s, 0, slow.task, 1, slow.first + 1, 30));
+    cr_assert (sched_next (s, 1, 31, &rest));
+    cr_assert_eq (rest.first, slow.first + 1);
+    sched_destroy (&s);
+}
+
+Test (sched, stop_ends_it)
+{
+    sched_t *s = make (100, 10);
+    task_t t;
+    sched_join (s, 0, 1);
+    cr_assert (sched_next (s, 0, 0, &t));
+    sched_stop (s);
+    cr_assert_not (sched_next (s, 0, 0, &t));
+    cr_assert_not (sched_finished (s), "one still runs");
+    sched_leave (s, 0, NULL, NULL);
+    cr_assert (sched_finished (s));
+    sched_destroy (&s);
+}
