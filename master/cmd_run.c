@@ -21,7 +21,7 @@ static const char HELP[] =
     "Run a job file on all nodes of its share and on this machine; without a\n"
     "share around it, on all cores of this machine. The result is one HDF5 file.\n"
     "\n"
-    "  -o, --output FILE      the file to write (default: JOB.h5 here, numbered)\n"
+    "  -o, --output FILE      the file to write (default: JOB-001.h5 here, numbered)\n"
     "      --force            replace it if it exists\n"
     "      --seed N           instead of the job's random_seed\n"
     "      --serial           one process, no workers: for debuggers; same result\n"

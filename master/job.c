@@ -143,7 +143,7 @@ static int find_seed (job_t *self, sluice_error_t *err)
     return 0;
 }
 
-/* The output asked for, or JOB.h5 in this folder, numbered if it is there. */
+/* The output asked for, or JOB-001.h5 in this folder, the first free number. */
 static int find_output (job_t *self, sluice_error_t *err)
 {
     if (self->options.output) {
@@ -151,15 +151,11 @@ static int find_output (job_t *self, sluice_error_t *err)
         return self->output ? 0 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     }
     const char *dot = strrchr (self->name, '.');
-    int stem =
-        dot && dot > self->name ? (int) (dot - self->name) : (int) strlen (self->name);
-    for (unsigned i = 0; i < 100000; i++) {
-        char number[16] = "";
-        if (i)
-            snprintf (number, sizeof number, "-%u", i);
-        if (asprintf (&self->output, "%.*s%s.h5", stem, self->name, number) < 0)
+    int stem = dot && dot > self->name ? (int) (dot - self->name) : (int) strlen (self->name);
+    for (unsigned i = 1; i < 1000000; i++) {
+        if (asprintf (&self->output, "%.*s-%03u.h5", stem, self->name, i) < 0)
             return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-        if (self->options.force || access (self->output, F_OK) != 0)
+        if (access (self->output, F_OK) != 0)
             return 0;
         free (self->output);
         self->output = NULL;
