@@ -60,7 +60,8 @@ void crew_destroy (crew_t **self_p);
 
 typedef enum {
     CREW_NOTHING = 0,
-    CREW_READY,          /* kernel open; all workers are there */
+    CREW_READY,          /* kernel open; all workers are there. `text`: what is to be
+                            noted ("not confined: ..."), "" if nothing */
     CREW_LACKS,          /* the run cannot take place here: `text` */
     CREW_PIECE,          /* a worker finished a piece */
     CREW_IDLE,           /* a worker ended its task well (after its DONE piece) and is free */
@@ -80,13 +81,14 @@ typedef struct {
     msg_failed_t failed;
 } crew_event_t;
 
-/* Descriptors to poll for input; up to `max` are stored. The number changes
- * when workers are born or die: ask before every poll. */
+/* Descriptors to poll for input; up to `max` are stored (one, which stands for
+ * all sockets of the crew). */
 size_t crew_fds (const crew_t *self, int *fds, size_t max);
 /* The next thing that happened, without waiting. Loop until CREW_NOTHING. */
 void crew_next (crew_t *self, crew_event_t *event);
 
-/* Hand a task to an idle worker. */
+/* Hand a task to an idle worker. -1 if the slot is not free, or the run not
+ * ready or over. A worker that dies before it reads the task fails it. */
 int crew_assign (crew_t *self, unsigned slot, const task_t *task, sluice_error_t *err);
 /* Ask for the rest of the range back (sluice_yield says true from now on). */
 void crew_shed (crew_t *self, unsigned slot);

@@ -1,0 +1,438 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#define _GNU_SOURCE
+#include "node/crew.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "proto/text.h"
+
+enum { EVENTS = 64 }; /* of epoll at a time; any number will do */
+
+/* ---- words ---------------------------------------------------------------- */
+
+/* People's code printed it: no control characters to a terminal, and UTF-8. */
+static void clean (char *text)
+{
+    for (char *at = text; *at; at++) {
+        unsigned char c = (unsigned char) *at;
+        if (c == '\r')
+            *at = '\n';
+        else if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+            *at = '?';
+    }
+    text_make_utf8 (text);
+}
+
+/* Copy the tail of what was printed: whole lines where it was cut. */
+static void copy_tail (char *to, const char *from, size_t n)
+{
+    if (n >= TAIL_BYTES) {
+        from += n - TAIL_BYTES;
+        n = TAIL_BYTES;
+        const char *line = memchr (from, '\n', n);
+        if (line && line + 1 < from + n) {
+            n -= (size_t) (line + 1 - from);
+            from = line + 1;
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        to[i] = from[i] ? from[i] : '?';
+    to[n] = '\0';
+    clean (to);
+}
+
+static const char *last_line (char *text)
+{
+    size_t n = strlen (text);
+    while (n > 0 && text[n - 1] == '\n')
+        text[--n] = '\0';
+    const char *line = strrchr (text, '\n');
+    return line ? line + 1 : text;
+}
+
+static void describe_status (int status, const char *before, char *text, size_t size)
+{
+    if (WIFSIGNALED (status))
+        snprintf (text, size, "killed by signal %d (%s)", WTERMSIG (status),
+                  strsignal (WTERMSIG (status)));
+    else
+        snprintf (text, size, "exited with status %d%s", WEXITSTATUS (status), before);
+}
+
+static bool speaks_of_memory (const char *text)
+{
+    static const char *const words[] = {"bad_alloc",     "MemoryError",
+                                        "out of memory", "Out of memory",
+                                        "ENOMEM",        "Cannot allocate memory"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strstr (text, words[i]))
+            return true;
+    return false;
+}
+
+/* What killed it cannot be asked: say what it looks like. */
+static void add_memory (const crew_t *self, const slot_t *slot)
+{
+    char *reason = (char *) (uintptr_t) slot->reason;
+    size_t n = strlen (reason), room = sizeof slot->reason - n;
+    bool full = self->memory && slot->peak >= self->memory - self->memory / 8;
+    bool killed = slot->dead && WIFSIGNALED (slot->status);
+    double gib = (double) self->memory / (1 << 30);
+    if (speaks_of_memory (reason)) {
+        if (self->memory)
+            snprintf (reason + n, room, " (limit %.1f GiB)", gib);
+    } else if (slot->dead && (full || speaks_of_memory (slot->tail))) {
+        if (self->memory)
+            snprintf (reason + n, room, ": out of memory (limit %.1f GiB)", gib);
+        else
+            snprintf (reason + n, room, ": out of memory");
+    } else if (killed && WTERMSIG (slot->status) == SIGKILL)
+        snprintf (reason + n, room, ", as the system does when memory runs out");
+}
+
+/* ---- events --------------------------------------------------------------- */
+
+static bool give (crew_event_t *event, crew_event_type_t type, unsigned slot)
+{
+    event->type = type;
+    event->slot = slot;
+    return true;
+}
+
+/* The last event of a crew. */
+static bool give_end (crew_t *self, crew_event_t *event, const char *text)
+{
+    give (event, self->ready ? CREW_DIED : CREW_LACKS, 0);
+    snprintf (event->text, sizeof event->text, "%.990s", text);
+    clean (event->text);
+    crew_kill (self);
+    return true;
+}
+
+/* The zygote died without a word. */
+static bool give_death (crew_t *self, crew_event_t *event)
+{
+    char how[200], text[1000], said[TAIL_BYTES + 1] = "";
+    ssize_t n = read (self->err, self->tail, TAIL_BYTES);
+    if (n > 0)
+        copy_tail (said, self->tail, (size_t) n);
+    if (self->nursery && self->nursery->dead)
+        snprintf (how, sizeof how, "was ended with the process that makes workers");
+    else
+        describe_status (self->status, "", how, sizeof how);
+    const char *line = last_line (said);
+    snprintf (text, sizeof text, "%s %s%s%.600s",
+              self->ready ? "the process that holds the run's inputs"
+                          : "the process that opens the run's inputs",
+              how, line[0] ? ": " : "", line);
+    return give_end (self, event, text);
+}
+
+static bool give_failed (crew_t *self, unsigned i, crew_event_t *event)
+{
+    slot_t *slot = &self->slots[i];
+    add_memory (self, slot);
+    snprintf (self->reason, sizeof self->reason, "%s", slot->reason);
+    clean (self->reason);
+    memcpy (self->tail, slot->tail, sizeof self->tail);
+    bool exited = slot->dead && WIFEXITED (slot->status);
+    bool killed = slot->dead && WIFSIGNALED (slot->status) && !slot->broke;
+    uint64_t item = slot->item;
+    if (item < slot->task.first || item >= slot->task.stop)
+        item = slot->task.first;
+    event->failed = (msg_failed_t){.task = slot->task.task,
+                                   .attempt = slot->task.attempt,
+                                   .item = item,
+                                   .reason = self->reason,
+                                   .sig = killed ? WTERMSIG (slot->status) : 0,
+                                   .exit_code = exited ? WEXITSTATUS (slot->status) : -1,
+                                   .stderr_tail = self->tail};
+    return give (event, CREW_FAILED, i);
+}
+
+/* ---- the zygote ----------------------------------------------------------- */
+
+static bool open_done (crew_t *self, crew_event_t *event, const wire_mail_t *mail)
+{
+    snprintf (self->note, sizeof self->note, "%.190s", mail->data);
+    sluice_error_t err;
+    for (unsigned i = 0; i < self->nslots; i++)
+        if (crew_spawn (self, i, &err) < 0)
+            return give_end (self, event, err.text);
+    return false;
+}
+
+static void worker_died (crew_t *self, unsigned i, const wire_mail_t *mail)
+{
+    slot_t *slot = &self->slots[i];
+    slot->dead = true;
+    slot->status = (int) (uint32_t) mail->wire.a;
+    slot->peak = mail->wire.b;
+    copy_tail (slot->tail, mail->data, mail->n);
+    crew_queue (self, i);
+}
+
+static bool hear_zygote (crew_t *self, crew_event_t *event)
+{
+    wire_mail_t mail;
+    wire_result_t got = wire_recv (self->zygote, &mail, false);
+    if (got == WIRE_EOF) /* why, the spawner will say */
+        crew_watch (self, self->zygote, 0, 0, EPOLL_CTL_DEL);
+    if (got != WIRE_GOT) {
+        self->zygote_heard = false;
+        return false;
+    }
+    wire_drop (&mail); /* it sends no descriptors */
+    unsigned i = mail.wire.slot;
+    if (i >= self->nslots)
+        return false;
+    slot_t *slot = &self->slots[i];
+    switch (mail.wire.op) {
+    case WIRE_OPEN:
+        return open_done (self, event, &mail);
+    case WIRE_LACKS:
+        return give_end (self, event, mail.data);
+    case WIRE_DEAD:
+        worker_died (self, i, &mail);
+        return false;
+    case WIRE_TAIL:
+        if (!slot->failed || slot->revoked)
+            return false;
+        copy_tail (slot->tail, mail.data, mail.n);
+        slot->failed = slot->busy = false;
+        return give_failed (self, i, event);
+    default:
+        return false;
+    }
+}
+
+/* ---- workers -------------------------------------------------------------- */
+
+static void break_with (crew_t *self, unsigned i, const char *what)
+{
+    slot_t *slot = &self->slots[i];
+    snprintf (slot->reason, sizeof slot->reason,
+              "its memory is damaged, perhaps by the kernel (%.900s)", what);
+    slot->broke = true;
+    slot->due |= DUE_KILL;
+    crew_flush (self);
+}
+
+static const char *check_piece (const crew_t *self, const slot_t *slot,
+                                const piece_t *piece)
+{
+    if (piece->kind != PIECE_DATA && piece->kind != PIECE_DONE)
+        return "a piece of no known kind";
+    if (piece->task != slot->task.task || piece->attempt != slot->task.attempt)
+        return "a piece of another task";
+    if (piece->first < slot->task.first || piece->stop > slot->task.stop ||
+        piece->first > piece->stop)
+        return "a piece of other items";
+    for (size_t k = 0; k < piece->nparts; k++)
+        if (piece->parts[k].table > self->ntables)
+            return "a piece of no known table";
+    return NULL;
+}
+
+static bool take_piece (crew_t *self, unsigned i, wire_mail_t *mail, crew_event_t *event)
+{
+    slot_t *slot = &self->slots[i];
+    sluice_error_t err = {0};
+    uint64_t number = mail->wire.a;
+    const char *wrong = NULL;
+    if (!slot->busy || slot->failed || slot->done)
+        wrong = "a piece without a task";
+    else if (number >= self->segments || mail->wire.b > self->segment_bytes)
+        wrong = "a segment that cannot be";
+    else if (slot->segments[number] == NO_SEGMENT) {
+        if (mail->nfds != 1 || slot->own + slot->foreign >= self->segments)
+            wrong = "a segment too many";
+        else {
+            mail->nfds = 0; /* taken over */
+            if (crew_adopt (self, i, (uint32_t) number, mail->fds[0], &err) < 0)
+                wrong = err.text;
+        }
+    } else if (mail->nfds != 0 || self->held[slot->segments[number]].held)
+        wrong = "a segment twice";
+    if (!wrong &&
+        piece_decode (mail->data, mail->n, mail->wire.b, &event->piece, &err) < 0)
+        wrong = err.text;
+    if (!wrong)
+        wrong = check_piece (self, slot, &event->piece);
+    if (wrong) {
+        break_with (self, i, wrong);
+        return false;
+    }
+    event->segment = slot->segments[number];
+    event->payload = self->held[event->segment].map;
+    self->held[event->segment].held = true;
+    slot->done = event->piece.kind == PIECE_DONE;
+    return give (event, CREW_PIECE, i);
+}
+
+static bool worker_born (crew_t *self, unsigned i, const wire_mail_t *mail,
+                         crew_event_t *event)
+{
+    slot_t *slot = &self->slots[i];
+    slot->born = true;
+    slot->early = 0;
+    if (slot->idle_owed) {
+        slot->idle_owed = false;
+        return give (event, CREW_IDLE, i);
+    }
+    if (self->ready)
+        return false;
+    for (unsigned k = 0; k < self->nslots; k++)
+        if (!self->slots[k].born)
+            return false;
+    self->ready = true;
+    /* All workers have the same to note. */
+    snprintf (event->text, sizeof event->text, "%s%s%.190s", self->note,
+              self->note[0] && mail->n ? "; " : "", mail->data);
+    return give (event, CREW_READY, 0);
+}
+
+/* The worker is dead and all that it said was read. */
+static bool bury (crew_t *self, unsigned i, crew_event_t *event)
+{
+    slot_t *slot = &self->slots[i];
+    bool failed = (slot->busy || slot->failed) && !slot->revoked;
+    bool early = !slot->born && !slot->revoked;
+    sluice_error_t err;
+    slot->idle_owed |= slot->revoked;
+    if (early && ++slot->early >= CREW_EARLY_DEATHS) {
+        char text[1000], how[200];
+        describe_status (slot->status, "", how, sizeof how);
+        snprintf (text, sizeof text, "workers cannot start: %s: %.600s", how,
+                  last_line (slot->tail));
+        return give_end (self, event, text);
+    }
+    if (failed) {
+        if (!slot->failed && !slot->broke)
+            describe_status (slot->status, " before its task was done", slot->reason,
+                             sizeof slot->reason);
+        if (!slot->failed)
+            slot->item = atomic_load (&crew_page (self, i)->item);
+        give_failed (self, i, event);
+    }
+    crew_bury (self, i);
+    if (crew_spawn (self, i, &err) < 0)
+        return give_end (self, event, err.text);
+    return failed;
+}
+
+static bool hear_worker (crew_t *self, unsigned i, wire_mail_t *mail, crew_event_t *event)
+{
+    slot_t *slot = &self->slots[i];
+    if (slot->revoked || slot->broke)
+        return false; /* nothing of it is wanted any more */
+    switch (mail->wire.op) {
+    case WIRE_BORN:
+        if (slot->born)
+            break;
+        return worker_born (self, i, mail, event);
+    case WIRE_PIECE:
+        return take_piece (self, i, mail, event);
+    case WIRE_IDLE:
+        if (!slot->busy || !slot->done || slot->failed)
+            break;
+        slot->busy = false;
+        return give (event, CREW_IDLE, i);
+    case WIRE_FAILED:
+        if (!slot->busy || slot->failed)
+            break;
+        slot->failed = true;
+        slot->item = mail->wire.a;
+        snprintf (slot->reason, sizeof slot->reason, "%.900s", mail->data);
+        slot->due |= DUE_TAIL;
+        crew_flush (self);
+        return false;
+    case WIRE_WAITING:
+        return false; /* its page says so too; it is to wake the agent */
+    default:
+        break;
+    }
+    break_with (self, i, "a message out of turn");
+    return false;
+}
+
+/* One message of the slot that is first in line, which goes to the end. */
+static bool serve (crew_t *self, crew_event_t *event)
+{
+    unsigned i = self->queue[self->queue_first];
+    slot_t *slot = &self->slots[i];
+    self->queue_first = (self->queue_first + 1) % self->nslots;
+    self->queue_n--;
+    slot->queued = false;
+    if (slot->sock < 0)
+        return false;
+    wire_mail_t mail;
+    wire_result_t got = wire_recv (slot->sock, &mail, false);
+    if (got == WIRE_GOT) {
+        crew_queue (self, i);
+        bool given = hear_worker (self, i, &mail, event);
+        wire_drop (&mail);
+        return given;
+    }
+    if (slot->dead)
+        return bury (self, i, event);
+    if (got == WIRE_EOF) /* dying: its end is waited for, not its silence */
+        crew_watch (self, slot->sock, 0, 0, EPOLL_CTL_DEL);
+    return false;
+}
+
+/* ---- what happened ---------------------------------------------------------- */
+
+/* See who may have something to say; false if nobody has. */
+static bool look (crew_t *self)
+{
+    struct epoll_event events[EVENTS];
+    int n = epoll_wait (self->epoll, events, EVENTS, 0);
+    for (int k = 0; k < n; k++) {
+        uint32_t tag = events[k].data.u32;
+        uint64_t rings;
+        if (tag == TAG_ZYGOTE) {
+            self->zygote_heard = true;
+            crew_flush (self);
+        } else if (tag == TAG_CONTROL) {
+            if (self->nursery)
+                nursery_listen (self->nursery);
+        } else if (tag == TAG_BELL) {
+            if (read (self->bell, &rings, sizeof rings) < 0) {
+                /* rung and heard already */
+            }
+        } else if (tag < self->nslots)
+            crew_queue (self, tag);
+    }
+    return n > 0;
+}
+
+void crew_next (crew_t *self, crew_event_t *event)
+{
+    event->type = CREW_NOTHING;
+    event->slot = 0;
+    event->text[0] = '\0';
+    while (!self->over) {
+        if (self->zygote_heard && hear_zygote (self, event))
+            return;
+        if (self->over)
+            return;
+        if (self->queue_n > 0) {
+            if (serve (self, event))
+                return;
+        } else if (!self->zygote_heard && !look (self)) {
+            /* Nobody says anything more: so what the spawner said holds. */
+            if (self->ended)
+                give_death (self, event);
+            return;
+        }
+    }
+    /* The fds of a crew that is over are still polled until it is gone. */
+    look (self);
+}

@@ -1,0 +1,121 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* wire.h - what agent, spawner, zygote and workers say to each other
+ *
+ * All of them are processes of one machine and one program, so a message is a
+ * plain struct, with bytes behind it, over a Unix socket of type SEQPACKET:
+ * messages keep their bounds, the death of a peer is an end of file, and file
+ * descriptors ride along. The agent still believes nothing that a worker
+ * says: people's code runs there and may have written anywhere.
+ *
+ * What has to pass quickly or while a worker is stopped goes by a page of
+ * shared memory, one per slot.
+ */
+#ifndef NODE_WIRE_H
+#define NODE_WIRE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "proto/piece.h"
+
+enum {
+    TAIL_BYTES = 4 << 10,              /* of stderr that are kept */
+    WIRE_MAX_BYTES = PIECE_MAX_HEADER, /* behind the struct */
+    WIRE_MAX_FDS = 4
+};
+
+typedef enum {
+    /* agent to spawner */
+    WIRE_START =
+        1,    /* a: crew; bytes: its scratch folder; fds: socket, order, pages, stderr */
+    WIRE_END, /* a: crew; b: ms that it may take to end by itself */
+    /* spawner to agent */
+    WIRE_ENDED, /* a: crew; b: wait status of its zygote */
+    WIRE_GONE,  /* a: crew: nothing of it lives */
+    /* agent to zygote */
+    WIRE_FORK,     /* slot; fd: the worker's socket */
+    WIRE_KILL,     /* slot */
+    WIRE_PAUSE,    /* slot; a: 1 stop, 0 go on */
+    WIRE_ASK_TAIL, /* slot */
+    /* zygote to agent */
+    WIRE_OPEN,  /* the kernel is open; bytes: what is to be noted */
+    WIRE_LACKS, /* it cannot be; bytes: why */
+    WIRE_DEAD,  /* slot; a: wait status; b: peak bytes of memory; bytes: tail of stderr */
+    WIRE_TAIL,  /* slot; bytes: tail of stderr */
+    /* agent to worker */
+    WIRE_TASK, /* bytes: task_t */
+    WIRE_WAKE, /* a segment is free, if you waited */
+    /* worker to agent */
+    WIRE_BORN,   /* ready for a task; bytes: what is to be noted */
+    WIRE_PIECE,  /* a: number of the segment; b: bytes of payload; bytes: header;
+                    fd: the segment, once */
+    WIRE_IDLE,   /* the task is done */
+    WIRE_FAILED, /* a: item; bytes: why */
+    WIRE_WAITING /* for a segment */
+} wire_op_t;
+
+typedef struct {
+    uint32_t op;
+    uint32_t slot;
+    uint64_t a, b;
+} wire_t;
+
+/* Send a message. -1 with errno (EAGAIN: the peer does not read, if `wait` is
+ * false; EPIPE: it is gone). Never raises SIGPIPE. */
+int wire_send (int sock, const wire_t *wire, const void *data, size_t n, const int *fds,
+               size_t nfds, bool wait);
+
+typedef enum { WIRE_GOT, WIRE_NONE, WIRE_EOF } wire_result_t;
+
+/* What a message brought. */
+typedef struct {
+    wire_t wire;
+    size_t n;
+    char data[WIRE_MAX_BYTES + 1]; /* a NUL is put behind the bytes */
+    size_t nfds;
+    int fds[WIRE_MAX_FDS]; /* the receiver's: wire_drop closes them */
+} wire_mail_t;
+
+/* Receive a message. WIRE_NONE: nothing is there now. A message of the wrong
+ * size counts as end of file: whoever sent it is not to be talked to. */
+wire_result_t wire_recv (int sock, wire_mail_t *mail, bool wait);
+void wire_drop (wire_mail_t *mail);
+
+/* ---- shared memory ------------------------------------------------------- */
+
+/* Each slot's page: what agent and worker tell each other without a message.
+ * The agent reads nothing from it that it depends upon. */
+typedef struct {
+    _Atomic uint32_t shed;    /* agent: give the rest of the range back */
+    _Atomic uint32_t waiting; /* worker: 1 while it waits for a segment; whoever
+                                 sets it to 0 sees that it was 1 */
+    _Atomic uint32_t allowed; /* agent: segments that the worker may have */
+    _Atomic uint32_t pad;
+    _Atomic uint64_t item;      /* worker: where it is */
+    _Atomic uint8_t released[]; /* per segment; worker: 0 on sending; agent: 1 */
+} slot_page_t;
+
+/* Bytes from one slot's page to the next: whole pages of memory. */
+size_t slot_page_bytes (unsigned segments);
+
+/* ---- what a zygote is told ----------------------------------------------- */
+
+/* The order for a run: this struct, then the share's root with its NUL, the
+ * scratch folder with its NUL, and MSG_HELLO. It comes in a memfd, as it may
+ * be larger than a socket takes. */
+typedef struct {
+    uint32_t slots;
+    uint32_t segments;
+    uint64_t memory;
+    uint32_t confine;
+    uint32_t share_confined;
+    uint64_t root_bytes, scratch_bytes, hello_bytes;
+} wire_order_t;
+
+/* Milliseconds of a clock that nobody sets. */
+int64_t wire_now_ms (void);
+
+#endif

@@ -1,0 +1,317 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#define _GNU_SOURCE 1
+#include "node/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "node/limits.h"
+#include "node/segments.h"
+
+typedef enum {
+    SEGMENT_NONE = 0,
+    SEGMENT_FREE,
+    SEGMENT_OPEN,
+    SEGMENT_SENT
+} segment_state_t;
+
+typedef struct {
+    void *map;
+    int fd; /* until it was sent; then -1 */
+    segment_state_t state;
+} segment_t;
+
+typedef struct {
+    const worker_t *is;
+    slot_page_t *page;
+    segment_t *segments;
+    unsigned made; /* segments that exist */
+    emitter_t *emitter;
+    sluice_error_t trouble; /* why the sink ended the task; code 0: it did not */
+    char note[200];
+} work_t;
+
+static work_t *crashing; /* for the handler below */
+static pid_t crashing_pid;
+
+static _Noreturn void leave (const worker_t *is)
+{
+    const sluice_kernel_t *api = kernel_api (is->kernel);
+    if (api->close)
+        api->close (is->state);
+    fflush (NULL);
+    _exit (0);
+}
+
+static void send_to_agent (const work_t *self, const wire_t *wire, const void *data,
+                           size_t n, int fd)
+{
+    if (wire_send (self->is->sock, wire, data, n, &fd, fd >= 0, true) < 0)
+        _exit (0); /* nobody listens any more */
+}
+
+static void tell (const work_t *self, wire_op_t op, uint64_t a, const char *text)
+{
+    wire_t wire = {.op = op, .slot = self->is->slot, .a = a};
+    send_to_agent (self, &wire, text, strlen (text), -1);
+}
+
+/* ---- the sink of the emitter ---------------------------------------------- */
+
+static void note_item (work_t *self)
+{
+    atomic_store_explicit (&self->page->item, emitter_item (self->emitter),
+                           memory_order_relaxed);
+}
+
+static segment_t *make_segment (work_t *self)
+{
+    segment_t *segment = &self->segments[self->made];
+    segment->fd = segment_make (self->is->hello->segment, &segment->map, &self->trouble);
+    if (segment->fd < 0)
+        return NULL;
+    self->made++;
+    return segment;
+}
+
+/* The lowest free segment: few are touched, and those are in the cache. */
+static segment_t *find_segment (work_t *self)
+{
+    for (unsigned i = 0; i < self->made; i++) {
+        segment_t *segment = &self->segments[i];
+        if (segment->state == SEGMENT_FREE ||
+            (segment->state == SEGMENT_SENT &&
+             atomic_load_explicit (&self->page->released[i], memory_order_acquire)))
+            return segment;
+    }
+    if (self->made < self->is->segments &&
+        self->made < atomic_load (&self->page->allowed))
+        return make_segment (self);
+    return NULL;
+}
+
+static void wait_for_message (work_t *self)
+{
+    wire_mail_t mail;
+    wire_result_t got = wire_recv (self->is->sock, &mail, true);
+    if (got == WIRE_EOF)
+        leave (self->is);
+    if (got == WIRE_GOT)
+        wire_drop (&mail); /* a WAKE: nothing else comes during a task */
+}
+
+/* Who sets `waiting` to 0 first has to see to the message that ends the wait:
+ * so at most one WAKE is on its way, however often segments are released. */
+static segment_t *wait_for_segment (work_t *self)
+{
+    segment_t *segment;
+    while (!(segment = find_segment (self)) && !self->trouble.code) {
+        atomic_store (&self->page->waiting, 1);
+        segment = find_segment (self);
+        if (segment || self->trouble.code) {
+            if (atomic_exchange (&self->page->waiting, 0) == 0)
+                wait_for_message (self);
+            break;
+        }
+        tell (self, WIRE_WAITING, 0, "");
+        wait_for_message (self);
+        atomic_store (&self->page->waiting, 0);
+    }
+    return segment;
+}
+
+static void *sink_get (void *arg, bool wait, uint32_t *handle)
+{
+    work_t *self = arg;
+    note_item (self);
+    segment_t *segment = wait ? wait_for_segment (self) : find_segment (self);
+    if (!segment)
+        return NULL;
+    segment->state = SEGMENT_OPEN;
+    *handle = (uint32_t) (segment - self->segments);
+    return segment->map;
+}
+
+static int sink_put (void *arg, uint32_t handle, const piece_t *piece)
+{
+    work_t *self = arg;
+    segment_t *segment = &self->segments[handle];
+    uint8_t header[PIECE_MAX_HEADER];
+    size_t n = piece_encode (piece, header);
+    note_item (self);
+    atomic_store_explicit (&self->page->released[handle], 0, memory_order_relaxed);
+    segment->state = SEGMENT_SENT;
+    wire_t wire = {
+        .op = WIRE_PIECE, .slot = self->is->slot, .a = handle, .b = piece->payload};
+    send_to_agent (self, &wire, header, n, segment->fd);
+    if (segment->fd >= 0)
+        close (segment->fd);
+    segment->fd = -1;
+    return 0;
+}
+
+static void sink_give_back (void *arg, uint32_t handle)
+{
+    work_t *self = arg;
+    self->segments[handle].state = SEGMENT_FREE;
+}
+
+static bool sink_yield (void *arg, uint64_t next)
+{
+    work_t *self = arg;
+    atomic_store_explicit (&self->page->item, next, memory_order_relaxed);
+    return atomic_load_explicit (&self->page->shed, memory_order_relaxed) != 0;
+}
+
+/* ---- crashes ------------------------------------------------------------- */
+
+/* Leave word of the item, then die of the signal as if nobody had looked. */
+static void on_crash (int sig)
+{
+    if (crashing && crashing->emitter && getpid () == crashing_pid)
+        note_item (crashing);
+    signal (sig, SIG_DFL);
+    raise (sig);
+}
+
+static void on_exit_early (void)
+{
+    if (crashing && crashing->emitter && getpid () == crashing_pid)
+        note_item (crashing);
+}
+
+static void watch_crashes (work_t *self)
+{
+    static const int deadly[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    static char stack[64 << 10]; /* the usual crash is a full stack */
+    stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
+    crashing = self;
+    crashing_pid = getpid ();
+    sigaltstack (&other, NULL);
+    for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) {
+        struct sigaction old,
+            new = {.sa_handler = on_crash, .sa_flags = SA_ONSTACK | SA_NODEFER};
+        /* A sanitizer or the kernel's own runtime may want it: theirs. */
+        if (sigaction (deadly[i], NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) &&
+            old.sa_handler == SIG_DFL)
+            sigaction (deadly[i], &new, NULL);
+    }
+    atexit (on_exit_early);
+}
+
+/* ---- life ---------------------------------------------------------------- */
+
+static int prepare_place (work_t *self, sluice_error_t *err)
+{
+    const worker_t *is = self->is;
+    dup2 (is->err, 1);
+    dup2 (is->err, 2);
+    if (is->err > 2)
+        close (is->err);
+    limits_remove_folder (is->scratch); /* what the one before us left */
+    if (mkdir (is->scratch, 0700) < 0 || chdir (is->scratch) < 0)
+        return sluice_fail (err, SLUICE_ESYSTEM, "cannot make the scratch folder %s: %s",
+                            is->scratch, strerror (errno));
+    setenv ("TMPDIR", is->scratch, 1);
+    setenv ("SLUICE_SCRATCH", is->scratch, 1);
+    if (limits_apply (is->memory, err) < 0)
+        return -1;
+    if (!is->confine)
+        return 0;
+    int rc = limits_confine (is->scratch, is->root, err);
+    if (rc == 0)
+        snprintf (self->note, sizeof self->note,
+                  "not confined: this system has no Landlock (Linux 5.13, "
+                  "CONFIG_SECURITY_LANDLOCK)");
+    return rc < 0 ? -1 : 0;
+}
+
+static void run_task (work_t *self, sluice_task_t *context, const task_t *task)
+{
+    bool stopped = false;
+    sluice_error_t err = {0};
+    memset (&self->trouble, 0, sizeof self->trouble);
+    int rc = task_run (context, self->is->kernel, self->is->state, task, &stopped, &err);
+    /* Whatever the task's own processes left for us to reap. Living ones may
+     * be the kernel's helpers and stay. */
+    while (waitpid (-1, NULL, WNOHANG) > 0)
+        ;
+    if (rc == 0 && !stopped) {
+        tell (self, WIRE_IDLE, 0, "");
+        return;
+    }
+    const char *why = self->trouble.code ? self->trouble.text
+                      : err.text[0]      ? err.text
+                                         : "the kernel failed and did not say why";
+    fflush (NULL);
+    tell (self, WIRE_FAILED, emitter_item (self->emitter), why);
+}
+
+static _Noreturn void work (work_t *self, sluice_task_t *context)
+{
+    tell (self, WIRE_BORN, 0, self->note);
+    for (;;) {
+        wire_mail_t mail;
+        wire_result_t got = wire_recv (self->is->sock, &mail, true);
+        if (got == WIRE_EOF)
+            leave (self->is);
+        if (got == WIRE_NONE)
+            continue;
+        wire_drop (&mail);
+        task_t task;
+        if (mail.wire.op != WIRE_TASK || mail.n != sizeof task)
+            continue;
+        memcpy (&task, mail.data, sizeof task);
+        run_task (self, context, &task);
+    }
+}
+
+_Noreturn void worker_main (const worker_t *is)
+{
+    static work_t self;
+    sluice_error_t err = {0};
+    char name[16];
+    snprintf (name, sizeof name, "sluice-w%03u", is->slot);
+    prctl (PR_SET_NAME, name);
+    setpgid (0, 0);
+    prctl (PR_SET_CHILD_SUBREAPER, 1);
+    limits_reset_signals ();
+    self.is = is;
+    self.page = is->page;
+    self.segments = calloc (is->segments, sizeof *self.segments);
+    for (unsigned i = 0; self.segments && i < is->segments; i++)
+        self.segments[i].fd = -1;
+    emitter_sink_t sink = {.arg = &self,
+                           .get = sink_get,
+                           .put = sink_put,
+                           .give_back = sink_give_back,
+                           .yield = sink_yield};
+    sluice_task_t *context = NULL;
+    if (!self.segments)
+        sluice_fail (&err, SLUICE_ESYSTEM, "out of memory");
+    else if (prepare_place (&self, &err) == 0) {
+        self.emitter = emitter_new (is->hello->tables, is->hello->ntables,
+                                    is->hello->segment, &sink, &err);
+        if (self.emitter)
+            context = task_new (self.emitter, is->hello->seed, is->scratch);
+        if (self.emitter && !context)
+            sluice_fail (&err, SLUICE_ESYSTEM, "out of memory");
+    }
+    if (!context) {
+        fprintf (stderr, "%s\n", err.text);
+        fflush (stderr);
+        _exit (1);
+    }
+    watch_crashes (&self);
+    work (&self, context);
+}
