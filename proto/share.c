@@ -371,9 +371,11 @@ enum { RENAME_TRIES = 32 };
 
 static int open_beneath (const share_t *self, const char *path, int flags, mode_t mode)
 {
+    /* Unlike openat, openat2 refuses a mode that has no use. */
+    bool makes = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE;
     struct open_how how = {
         .flags = (unsigned) flags,
-        .mode = flags & (O_CREAT | __O_TMPFILE) ? mode & 07777 : 0,
+        .mode = makes ? mode & 07777 : 0,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
     };
     long fd = -1;
