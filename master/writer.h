@@ -106,6 +106,8 @@ int writer_failure (writer_t *self, uint32_t node, const msg_failed_t *failed,
 /* Take a snapshot if one is due (the writer decides by what it costs: under
  * 1 % of the time, every 0.2 to 5 s) and none is under way. */
 int writer_tick (writer_t *self, sluice_error_t *err);
+/* Begin one now, if there is anything new and none is under way. */
+int writer_lay (writer_t *self, sluice_error_t *err);
 /* Take one now and wait until it is durable. */
 int writer_snapshot (writer_t *self, sluice_error_t *err);
 

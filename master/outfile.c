@@ -1,0 +1,175 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#define _GNU_SOURCE 1 /* fallocate */
+#include "master/outfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Seconds that a limited writer may write ahead of its rate: the shortest
+ * sleep worth making. */
+#define AHEAD 0.01
+
+struct outfile {
+    int fd;
+    uint64_t rate;
+    double paid;   /* until when what was written is paid for */
+    uint64_t size; /* of the file, as far as we made it */
+    bool full;
+};
+
+static double now (void)
+{
+    struct timespec ts;
+    clock_gettime (CLOCK_MONOTONIC, &ts);
+    return (double) ts.tv_sec + 1e-9 * (double) ts.tv_nsec;
+}
+
+outfile_t *outfile_new (int fd, uint64_t rate)
+{
+    outfile_t *self = calloc (1, sizeof *self);
+    struct stat st;
+    if (!self || fstat (fd, &st) < 0) {
+        free (self);
+        close (fd);
+        return NULL;
+    }
+    *self = (outfile_t){.fd = fd, .rate = rate, .size = (uint64_t) st.st_size};
+    return self;
+}
+
+void outfile_destroy (outfile_t **self_p)
+{
+    if (!*self_p)
+        return;
+    close ((*self_p)->fd);
+    free (*self_p);
+    *self_p = NULL;
+}
+
+int outfile_fd (const outfile_t *self)
+{
+    return self->fd;
+}
+
+static int failed (outfile_t *self, const char *what, sluice_error_t *err)
+{
+    self->full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
+    return sluice_fail (err, SLUICE_EOUTPUT, "cannot %s the output: %s", what,
+                        strerror (errno));
+}
+
+static void wait_for_rate (outfile_t *self, size_t n)
+{
+    double at = now ();
+    if (self->paid < at)
+        self->paid = at;
+    self->paid += (double) n / (double) self->rate;
+    double wait = self->paid - at;
+    if (wait < AHEAD)
+        return;
+    struct timespec ts = {(time_t) wait, (long) ((wait - (double) (time_t) wait) * 1e9)};
+    while (nanosleep (&ts, &ts) < 0 && errno == EINTR)
+        continue;
+}
+
+bool write_fully (int fd, const void *data, size_t n, uint64_t address)
+{
+    const uint8_t *bytes = data;
+    while (n > 0) {
+        ssize_t done = pwrite (fd, bytes, n, (off_t) address);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0) {
+            if (done == 0)
+                errno = ENOSPC;
+            return false;
+        }
+        bytes += done;
+        n -= (size_t) done;
+        address += (uint64_t) done;
+    }
+    return true;
+}
+
+int outfile_write (outfile_t *self, const void *data, size_t n, uint64_t address,
+                   sluice_error_t *err)
+{
+    if (!write_fully (self->fd, data, n, address))
+        return failed (self, "write to", err);
+    if (address + n > self->size)
+        self->size = address + n;
+    self->full = false;
+    if (self->rate)
+        wait_for_rate (self, n);
+    return 0;
+}
+
+int outfile_read (outfile_t *self, void *data, size_t n, uint64_t address,
+                  sluice_error_t *err)
+{
+    uint8_t *bytes = data;
+    while (n > 0) {
+        ssize_t done = pread (self->fd, bytes, n, (off_t) address);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return sluice_fail (err, SLUICE_EOUTPUT, "cannot read the output back: %s",
+                                strerror (errno));
+        if (done == 0)
+            return sluice_fail (err, SLUICE_EOUTPUT,
+                                "the output was cut by somebody else: byte %llu is gone",
+                                (unsigned long long) address);
+        bytes += done;
+        n -= (size_t) done;
+        address += (uint64_t) done;
+    }
+    return 0;
+}
+
+int outfile_grow (outfile_t *self, uint64_t least, uint64_t wanted, sluice_error_t *err)
+{
+    if (self->size >= wanted)
+        return 0;
+    if (ftruncate (self->fd, (off_t) wanted) == 0) {
+        self->size = wanted;
+        return 0;
+    }
+    if (self->size >= least)
+        return 0;
+    if (ftruncate (self->fd, (off_t) least) < 0)
+        return failed (self, "extend", err);
+    self->size = least;
+    return 0;
+}
+
+int outfile_cut (outfile_t *self, uint64_t size, sluice_error_t *err)
+{
+    if (ftruncate (self->fd, (off_t) size) < 0)
+        return failed (self, "cut", err);
+    self->size = size;
+    return 0;
+}
+
+void outfile_punch (outfile_t *self, uint64_t address, uint64_t bytes)
+{
+    /* Not all file systems can; then the blocks stay, which harms nobody. */
+    int rc = fallocate (self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                        (off_t) address, (off_t) bytes);
+    (void) rc;
+}
+
+bool outfile_full (const outfile_t *self)
+{
+    return self->full;
+}
+void outfile_clear (outfile_t *self)
+{
+    self->full = false;
+}

@@ -1,0 +1,103 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* writer_state.h - what the parts of the writer share
+ *
+ * The writer is one module in three files: writer.c makes and finishes it,
+ * writer_pieces.c takes pieces and records, writer_snapshot.c lays snapshots.
+ * Nobody else includes this.
+ */
+#ifndef MASTER_WRITER_STATE_H
+#define MASTER_WRITER_STATE_H
+
+#include <hdf5.h>
+#include "master/attempts.h"
+#include "master/chunks.h"
+#include "master/h5driver.h"
+#include "master/ledger.h"
+#include "master/outpath.h"
+#include "master/syncer.h"
+#include "master/writer.h"
+
+enum { INDEX, TASKS, NODES, FAILURES, NSYSTEM };
+
+typedef struct {
+    uint32_t node;
+    char host[64], uuid[32];
+    uint32_t cores, slots;
+    char isa[16];
+} __attribute__ ((packed)) node_row_t;
+
+typedef struct {
+    uint64_t task;
+    uint32_t attempt;
+    uint64_t first, stop;
+    uint32_t node;
+    uint8_t final;
+    int32_t sig, exit_code;
+    char reason[200], stderr_tail[1000];
+} __attribute__ ((packed)) failure_row_t;
+
+/* A table of the file. */
+typedef struct {
+    char *name;
+    hid_t type;
+    chunks_t *chunks;
+} wtable_t;
+
+/* A constant output whose bytes lie in the file. */
+typedef struct {
+    bool adopted;
+    hid_t type;
+    uint64_t address, bytes;
+} constant_t;
+
+struct writer {
+    const sluice_plan_t *plan;
+    uint8_t run[RUN_BYTES];
+    char run_hex[2 * RUN_BYTES + 1], started[32];
+    char *job, *kernel, *parameters;
+    uint64_t packed_max;
+    outpath_t *path;
+    outfile_t *file;
+    space_t *space;
+    syncer_t *syncer;
+    uint32_t ntables; /* of the job */
+    wtable_t *tables; /* those, and the items table */
+    wtable_t system[NSYSTEM];
+    wtable_t *indexes; /* `<table>_index`, at the end */
+    constant_t *constants;
+    ledger_t *ledger;
+    attempts_t *attempts;
+    stream_t *streams; /* scratch: what an attempt will have come to */
+    uint8_t *nodes;    /* numbers of nodes that are on record */
+    size_t nnodes;
+    /* snapshots */
+    h5driver_t *snapshot; /* the newest one's metadata */
+    uint64_t *tail;       /* extents of the newest one's end of the ledger */
+    size_t ntail;
+    uint64_t snapshot_end, largest_end; /* the newest one's, and any one's, end of file */
+    uint64_t growth;                    /* the most that a snapshot has added */
+    bool changed;                       /* since it was laid */
+    bool under_way;
+    double began, laid, cost; /* when, and how long the last one took to lay */
+    /* totals of finished tasks */
+    uint64_t ntasks, nitems, nrows, nbytes, nsnapshots;
+    uint8_t digest[DIGEST_BYTES];
+    char *status; /* once finished */
+    double seconds;
+    bool indexed, full, broken, finished;
+    sluice_error_t why; /* it is broken */
+};
+
+/* Monotonic, in seconds. */
+double writer_now (void);
+/* Note whether the call in hand failed for want of space. Returns -1. */
+int writer_failed (writer_t *self);
+/* Hear of the snapshot under way. With `wait` not before it is durable. -1 when
+ * that failed, or the writer is broken. */
+int writer_poll (writer_t *self, bool wait, sluice_error_t *err);
+/* True when nobody but us has the output open just now. */
+bool writer_alone (const writer_t *self);
+
+#endif

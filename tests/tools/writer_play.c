@@ -1,0 +1,221 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* writer_play - drive the writer alone, always in the same way
+ *
+ *   writer_play sweep PATH TASKS [now|later]   tasks of varying size, dropped and
+ *       double attempts, short pieces, a snapshot each few pieces; with `later`
+ *       the writer does not wait for them
+ *   writer_play bench PATH MIB [EVERY]         pieces of 1 MiB, then plain pwrite
+ *       of as many; prints JSON. A tick each EVERY pieces
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "../unit/play.h"
+
+static double now (void)
+{
+    struct timespec ts;
+    clock_gettime (CLOCK_MONOTONIC, &ts);
+    return (double) ts.tv_sec + 1e-9 * (double) ts.tv_nsec;
+}
+
+static int fail (const sluice_error_t *err)
+{
+    fprintf (stderr, "writer_play: %s\n", err->text);
+    return 1;
+}
+
+/* ---- sweep -------------------------------------------------------------------- */
+
+enum { TASK_ITEMS = 40 };
+
+typedef struct {
+    writer_t *writer;
+    bool later, last;
+    unsigned pieces;
+} sweep_t;
+
+static int put (void *arg, const piece_t *piece, const void *payload, sluice_error_t *err)
+{
+    sweep_t *self = arg;
+    int rc;
+    while ((rc = writer_piece (self->writer, 1, piece, payload, err)) < 0 &&
+           writer_disk_full (self->writer))
+        usleep (1000);
+    if (rc == 0 && ++self->pieces % 4 == 0)
+        while ((rc = self->later ? writer_lay (self->writer, err)
+                                 : writer_snapshot (self->writer, err)) < 0 &&
+               writer_disk_full (self->writer))
+            usleep (1000);
+    return rc;
+}
+
+static int sweep (const char *path, uint64_t tasks, bool later)
+{
+    sluice_error_t err = {0};
+    double values[30];
+    for (unsigned i = 0; i < 30; i++)
+        values[i] = i / 7.0;
+    sluice_dtype_t *dtype = sluice_dtype_parse ("<f8", 3, &err);
+    named_array_t outputs[2] = {
+        {(char *) "sites/lonlat", {dtype, 2, {15, 2}, values}},
+        {(char *) "answer", {dtype, 0, {0}, values + 7}},
+    };
+    sluice_plan_t plan = {.seed = 42,
+                          .items = tasks * TASK_ITEMS,
+                          .ntables = PLAY_TABLES,
+                          .tables = play_tables,
+                          .noutputs = 2,
+                          .outputs = outputs};
+    writer_options_t options = {.path = path,
+                                .run = play_run,
+                                .job = "play",
+                                .kernel = "builtin:play",
+                                .plan = &plan,
+                                .force = true};
+    sweep_t self = {.later = later};
+    self.writer = writer_new (&options, &err);
+    if (!self.writer)
+        return fail (&err);
+    msg_welcome_t welcome = {
+        .host = (char *) "here", .cores = 4, .slots = 4, .isa = (char *) "avx2"};
+    player_t player = {.put = put, .arg = &self};
+    int rc = writer_node (self.writer, 1, &welcome, &err);
+    for (uint64_t i = 0; i < tasks && rc == 0; i++) {
+        uint64_t task = i * 7 % tasks; /* not in order; 7 does not divide tasks */
+        player.short_every = i % 3 == 1 ? 9 : 0;
+        player.no_done = true;
+        if (i % 4 == 2) { /* an attempt that dies */
+            rc = play_task (&player, task, 1, task * TASK_ITEMS, (task + 1) * TASK_ITEMS,
+                            &err);
+            writer_drop (self.writer, task, 1);
+        } else if (i % 4 == 3) /* one that is overtaken */
+            rc = play_task (&player, task, 1, task * TASK_ITEMS, (task + 1) * TASK_ITEMS,
+                            &err);
+        player.no_done = false;
+        if (rc == 0)
+            rc = play_task (&player, task, 2, task * TASK_ITEMS, (task + 1) * TASK_ITEMS,
+                            &err);
+    }
+    if (rc == 0)
+        while ((rc = writer_finish (self.writer, "complete", &err)) < 0 &&
+               writer_disk_full (self.writer))
+            usleep (1000);
+    play_clear (&player);
+    writer_totals_t totals;
+    writer_totals (self.writer, &totals);
+    writer_destroy (&self.writer);
+    sluice_dtype_destroy (&dtype);
+    if (rc < 0)
+        return fail (&err);
+    char text[2 * DIGEST_BYTES + 1];
+    digest_text (totals.digest, text);
+    printf (
+        "{\"tasks\": %llu, \"rows\": %llu, \"snapshots\": %llu, \"digest\": \"%s\"}\n",
+        (unsigned long long) totals.tasks, (unsigned long long) totals.rows,
+        (unsigned long long) totals.snapshots, text);
+    return 0;
+}
+
+/* ---- bench -------------------------------------------------------------------- */
+
+static double raw (const char *path, const void *data, uint64_t mib)
+{
+    double began = now ();
+    int fd = open (path, O_RDWR | O_CREAT | O_TRUNC, 0644);
+    for (uint64_t i = 0; i < mib; i++)
+        if (pwrite (fd, data, 1 << 20, (off_t) (i << 20)) != 1 << 20)
+            exit (1);
+    double written = now () - began;
+    fdatasync (fd);
+    close (fd);
+    unlink (path);
+    return written;
+}
+
+static int bench (const char *path, uint64_t mib, uint64_t every)
+{
+    sluice_error_t err = {0};
+    static uint8_t data[1 << 20];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t) (i * 31 >> 3);
+    table_t table = {(char *) "gmf_data", (char *) "{sid:<u4, eid:<u4, gmv:(2)<f4}",
+                     65536};
+    sluice_plan_t plan = {.items = mib, .ntables = 1, .tables = &table};
+    writer_options_t options = {.path = path,
+                                .run = play_run,
+                                .job = "bench",
+                                .kernel = "none",
+                                .plan = &plan,
+                                .force = true};
+    writer_t *writer = writer_new (&options, &err);
+    if (!writer)
+        return fail (&err);
+    double began = now (), most = 0, ticks = 0;
+    int rc = 0;
+    for (uint64_t i = 0; i < mib && rc == 0; i++) {
+        piece_t piece = {.kind = PIECE_DATA,
+                         .task = i,
+                         .attempt = 1,
+                         .first = i,
+                         .stop = i + 1,
+                         .nparts = 1,
+                         .payload = sizeof data,
+                         .parts = {{0, 0, 65536, sizeof data, 1}}};
+        memcpy (piece.run, play_run, RUN_BYTES);
+        rc = writer_piece (writer, 0, &piece, data, &err);
+        item_rows_t counts = {0, i, i + 1, 65536};
+        piece.kind = PIECE_DONE;
+        piece.parts[0] = (part_t){1, 0, 1, sizeof counts, 1};
+        piece.payload = sizeof counts;
+        if (rc == 0)
+            rc = writer_piece (writer, 0, &piece, &counts, &err);
+        if (rc == 0 && i % every == every - 1) {
+            double before = now ();
+            rc = writer_tick (writer, &err);
+            double took = now () - before;
+            ticks += took;
+            if (took > most)
+                most = took;
+        }
+    }
+    double seconds = now () - began;
+    writer_totals_t totals;
+    writer_totals (writer, &totals);
+    double before = now ();
+    if (rc == 0)
+        rc = writer_snapshot (writer, &err);
+    double last = now () - before;
+    if (rc == 0)
+        rc = writer_finish (writer, "complete", &err);
+    writer_destroy (&writer);
+    unlink (path);
+    if (rc < 0)
+        return fail (&err);
+    double plain = raw (path, data, mib);
+    printf (
+        "{\"mib\": %llu, \"writer_mb_s\": %.0f, \"pwrite_mb_s\": %.0f, \"ratio\": %.3f, "
+        "\"snapshots\": %llu, \"tick_ms_most\": %.2f, \"ticks_share\": %.4f, "
+        "\"last_snapshot_ms\": %.1f}\n",
+        (unsigned long long) mib, (double) mib * 1.048576 / seconds,
+        (double) mib * 1.048576 / plain, plain / seconds,
+        (unsigned long long) totals.snapshots, most * 1e3, ticks / seconds, last * 1e3);
+    return 0;
+}
+
+int main (int argc, char **argv)
+{
+    if (argc >= 4 && strcmp (argv[1], "sweep") == 0)
+        return sweep (argv[2], strtoull (argv[3], NULL, 10),
+                      argc > 4 && strcmp (argv[4], "later") == 0);
+    if (argc >= 4 && strcmp (argv[1], "bench") == 0)
+        return bench (argv[2], strtoull (argv[3], NULL, 10),
+                      argc > 4 ? strtoull (argv[4], NULL, 10) : 1);
+    fprintf (stderr, "usage: writer_play sweep|bench PATH N [now|later|EVERY]\n");
+    return 2;
+}
