@@ -361,7 +361,8 @@ static int check_path (const char *path, sluice_error_t *err)
                                 "%s: a path inside the share must not contain '..'",
                                 path);
         at = strchr (at, '/');
-        at += at != NULL;
+        if (at)
+            at++;
     }
     return 0;
 }
