@@ -26,7 +26,8 @@ int plot_map (const char *h5_path, const char *png_path, const char *imt,
 #include "calc/gmf.h"
 
 /* The picture, in pixels. */
-#define MAP_SIDE 900.0 /* the longer side of the map */
+#define MAP_SIDE 900.0  /* the longer side of the map */
+#define MAP_LEAST 320.0 /* the shorter side, at least */
 #define LEFT 92.0
 #define TOP 84.0
 #define RIGHT 150.0
@@ -124,6 +125,21 @@ static void put_label (cairo_t *cr, double x, double y, double align, double siz
     cairo_stroke_preserve (cr);
     set_grey (cr, 0.05);
     cairo_fill (cr);
+}
+
+/* A number with commas between the thousands. */
+static const char *with_commas (unsigned long long number, char text[32])
+{
+    char plain[24];
+    int length = snprintf (plain, sizeof plain, "%llu", number);
+    char *out = text;
+    for (int i = 0; i < length; i++) {
+        if (i && (length - i) % 3 == 0)
+            *out++ = ',';
+        *out++ = plain[i];
+    }
+    *out = '\0';
+    return text;
 }
 
 /* A step of 1, 2, 2.5 or 5 times a power of ten with about `count` of them in `span`. */
@@ -273,33 +289,87 @@ static double typical_spacing (const buckets_t *buckets, const gmf_map_t *data)
     return distances[n / 2];
 }
 
+/* Make the frame hold this place too. */
+static void widen (map_t *map, double lon, double lat)
+{
+    map->west = fmin (map->west, lon);
+    map->east = fmax (map->east, lon);
+    map->south = fmin (map->south, lat);
+    map->north = fmax (map->north, lat);
+}
+
+/* The same with the rupture, unless it is so far off that sites would be a speck. */
+static void widen_to_rupture (map_t *map, const rupture_t *rupture)
+{
+    map_t wider = *map;
+    widen (&wider, rupture->lon, rupture->lat);
+    for (size_t k = 0; k < rupture->npatches; k++) {
+        const patch_t *p = &rupture->patches[k];
+        for (size_t i = 0; i < p->rows * p->cols; i++)
+            widen (&wider, p->lon[i], p->lat[i]);
+    }
+    double before = fmax (map->east - map->west, map->north - map->south);
+    double after = fmax (wider.east - wider.west, wider.north - wider.south);
+    if (after <= 3 * fmax (before, 0.3))
+        *map = wider;
+}
+
+/* Sites on both sides of 180 degrees: count eastwards from there. */
+static void unwrap (gmf_map_t *data)
+{
+    double west = INFINITY, east = -INFINITY;
+    for (size_t i = 0; i < data->n; i++) {
+        west = fmin (west, data->lon[i]);
+        east = fmax (east, data->lon[i]);
+    }
+    if (east - west <= 180)
+        return;
+    for (size_t i = 0; i < data->n; i++)
+        data->lon[i] += data->lon[i] < 0 ? 360 : 0;
+    rupture_t *rupture = data->rupture;
+    if (!rupture)
+        return;
+    rupture->lon += rupture->lon < 0 ? 360 : 0;
+    for (size_t k = 0; k < rupture->npatches; k++) {
+        patch_t *p = &rupture->patches[k];
+        for (size_t i = 0; i < p->rows * p->cols; i++)
+            p->lon[i] += p->lon[i] < 0 ? 360 : 0;
+    }
+}
+
 static void frame_map (map_t *map, const gmf_map_t *data)
 {
     map->data = data;
     map->west = map->south = INFINITY;
     map->east = map->north = -INFINITY;
-    for (size_t i = 0; i < data->n; i++) {
-        map->west = fmin (map->west, data->lon[i]);
-        map->east = fmax (map->east, data->lon[i]);
-        map->south = fmin (map->south, data->lat[i]);
-        map->north = fmax (map->north, data->lat[i]);
-    }
+    for (size_t i = 0; i < data->n; i++)
+        widen (map, data->lon[i], data->lat[i]);
+    if (data->rupture)
+        widen_to_rupture (map, data->rupture);
     /* half a cell of the grid around it; a single site gets a tenth of a degree */
-    double squeeze = cos ((map->south + map->north) / 2 * M_PI / 180);
-    squeeze = fmax (squeeze, 0.02);
+    double squeeze = fmax (cos ((map->south + map->north) / 2 * M_PI / 180), 0.02);
     double span = fmax ((map->east - map->west) * squeeze, map->north - map->south);
-    double margin = fmax (span / sqrt ((double) data->n) / 2, 0.005);
-    if (span <= 0)
-        margin = 0.1;
+    double margin = span > 0 ? fmax (span / sqrt ((double) data->n) / 2, 0.005) : 0.1;
     margin = fmax (margin, 0.02 * span / sqrt (sqrt ((double) data->n)));
     map->west -= margin / squeeze;
     map->east += margin / squeeze;
-    map->south = fmax (map->south - margin, -90);
-    map->north = fmin (map->north + margin, 90);
+    map->south -= margin;
+    map->north += margin;
+    /* as many km to a pixel in both directions, and no map too narrow */
     double width = (map->east - map->west) * squeeze, height = map->north - map->south;
     double scale = MAP_SIDE / fmax (width, height);
-    map->width = fmax (floor (width * scale), 320);
-    map->height = fmax (floor (height * scale), 320);
+    if (width * scale < MAP_LEAST) {
+        double more = (MAP_LEAST / scale - width) / squeeze / 2;
+        map->west -= more;
+        map->east += more;
+    }
+    if (height * scale < MAP_LEAST) {
+        double more = (MAP_LEAST / scale - height) / 2;
+        map->south -= more;
+        map->north += more;
+    }
+    map->width = floor ((map->east - map->west) * squeeze * scale);
+    map->height = floor ((map->north - map->south) * scale);
     map->per_lon = map->width / (map->east - map->west);
     map->per_lat = map->height / (map->north - map->south);
 }
@@ -338,8 +408,8 @@ static int draw_cells (map_t *map)
     int rc = buckets_make (&buckets, map);
     if (rc == 0 && cairo_surface_status (image) == CAIRO_STATUS_SUCCESS) {
         map->spacing = typical_spacing (&buckets, data);
-        /* to the corner of a square cell; where sites are few, a disc to be seen */
-        double reach = fmax (0.75 * map->spacing, 3 / map->per_lat);
+        /* past the corner of a square cell; where sites are few, a disc to be seen */
+        double reach = fmax (1.5 * map->spacing, 3 / map->per_lat);
         reach = fmin (reach, 3 * buckets.cell);
         if (data->n < 30)
             reach = 6 / map->per_lat;
@@ -425,10 +495,11 @@ static void draw_tick (const map_t *map, double value, int decimals, bool is_lon
 {
     cairo_t *cr = map->cr;
     char text[60];
-    const char *side = value == 0 ? ""
-                       : is_lon   ? (value < 0 ? "W" : "E")
-                                  : (value < 0 ? "S" : "N");
-    snprintf (text, sizeof text, "%.*f\302\260%s", decimals, fabs (value), side);
+    double shown = is_lon && value > 180 ? value - 360 : value;
+    const char *side = shown == 0 ? ""
+                       : is_lon   ? (shown < 0 ? "W" : "E")
+                                  : (shown < 0 ? "S" : "N");
+    snprintf (text, sizeof text, "%.*f\302\260%s", decimals, fabs (shown), side);
     double x = is_lon ? x_of (map, value) : LEFT, y = is_lon ? TOP : y_of (map, value);
     cairo_set_source_rgba (cr, 0, 0, 0, 0.13);
     cairo_set_line_width (cr, 1);
@@ -530,7 +601,7 @@ static void draw_bar (const map_t *map)
     cairo_restore (cr);
 }
 
-/* Cut a title to what fits, at a character's start. */
+/* The job's description, as large as fits, and what is shown. */
 static void draw_title (const map_t *map)
 {
     cairo_t *cr = map->cr;
@@ -552,10 +623,11 @@ static void draw_title (const map_t *map)
         if (extents.x_advance <= map->width + RIGHT - 20)
             break;
     }
-    snprintf (under, sizeof under, "%s %s of %llu realisation%s at %zu site%s",
+    char events[32], sites[32];
+    snprintf (under, sizeof under, "%s %s of %s realisation%s at %s site%s",
               data->median ? "Median" : "Geometric mean of", data->imt,
-              (unsigned long long) data->events, data->events == 1 ? "" : "s", data->n,
-              data->n == 1 ? "" : "s");
+              with_commas (data->events, events), data->events == 1 ? "" : "s",
+              with_commas (data->n, sites), data->n == 1 ? "" : "s");
     set_grey (cr, 0.05);
     put_text (cr, LEFT, 40, 0, size, true, title);
     set_grey (cr, 0.35);
@@ -595,6 +667,7 @@ int plot_map (const char *h5_path, const char *png_path, const char *imt,
     if (!data)
         return -1;
     map_t map = {0};
+    unwrap (data);
     frame_map (&map, data);
     cairo_surface_t *surface =
         cairo_image_surface_create (CAIRO_FORMAT_RGB24, (int) (LEFT + map.width + RIGHT),
