@@ -1,0 +1,357 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#include "node/outbox.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <zmq.h>
+
+typedef struct item {
+    struct item *next;
+    piece_t piece;
+    const void *payload;
+    uint32_t segment;
+    uint32_t cost;     /* bytes of header and payload */
+    uint64_t position; /* valid once offered */
+    bool held;         /* its segment is still ours */
+    bool dead;         /* pushed as EMPTY from now on */
+    atomic_uint lent;  /* messages of ZeroMQ that point to it */
+} item_t;
+
+struct outbox {
+    uint8_t run[RUN_BYTES];
+    uint64_t token;
+    uint32_t epoch;
+    uint32_t largest;
+    outbox_release_fn *release;
+    void *arg;
+    item_t *head, **tail; /* not received yet, in order of the stream */
+    item_t *unoffered;    /* the first that was not offered; NULL: none */
+    item_t *unpushed;     /* the first that was not pushed */
+    item_t *past;         /* received, but ZeroMQ has not let go yet */
+    item_t *again;        /* offered, and to be offered again from here; NULL: none */
+    unsigned lingering;   /* dead ones in the stream whose segment is lent */
+    void *zeros;          /* `largest` bytes of the zero page */
+    uint64_t held, offered, granted, pushed, received;
+};
+
+outbox_t *outbox_new (const uint8_t run[RUN_BYTES], uint64_t token, uint32_t largest,
+                      outbox_release_fn *release, void *arg, sluice_error_t *err)
+{
+    outbox_t *self = calloc (1, sizeof *self);
+    if (self && largest > 0) {
+        /* Read only and never written: costs address space, no memory. */
+        self->zeros = mmap (NULL, largest, PROT_READ,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (self->zeros == MAP_FAILED) {
+            free (self);
+            self = NULL;
+        }
+    }
+    if (!self) {
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory for an outbox");
+        return NULL;
+    }
+    memcpy (self->run, run, RUN_BYTES);
+    self->token = token;
+    self->epoch = 1;
+    self->largest = largest;
+    self->release = release;
+    self->arg = arg;
+    self->tail = &self->head;
+    return self;
+}
+
+static void destroy_list (item_t *item)
+{
+    while (item) {
+        item_t *next = item->next;
+        free (item);
+        item = next;
+    }
+}
+
+void outbox_destroy (outbox_t **self_p)
+{
+    outbox_t *self = *self_p;
+    if (!self)
+        return;
+    destroy_list (self->head);
+    destroy_list (self->past);
+    if (self->zeros)
+        munmap (self->zeros, self->largest);
+    free (self);
+    *self_p = NULL;
+}
+
+static bool is_lent (const item_t *item)
+{
+    return atomic_load_explicit (&item->lent, memory_order_acquire) > 0;
+}
+
+/* Give the segment back if nobody reads it any more. */
+static void let_go (outbox_t *self, item_t *item)
+{
+    if (!item->held || is_lent (item))
+        return;
+    item->held = false;
+    self->held -= item->piece.payload;
+    self->release (self->arg, item->segment);
+}
+
+int outbox_add (outbox_t *self, const piece_t *piece, const void *payload,
+                uint32_t segment, sluice_error_t *err)
+{
+    uint8_t header[PIECE_MAX_HEADER];
+    size_t n = piece_encode (piece, header);
+    if (n == 0 || piece->payload > self->largest ||
+        n > UINT32_MAX - (uint32_t) piece->payload)
+        return sluice_fail (err, SLUICE_EPROTO, "a worker made a piece of %llu bytes",
+                            (unsigned long long) piece->payload);
+    item_t *item = calloc (1, sizeof *item);
+    if (!item)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory for a piece");
+    item->piece = *piece;
+    memcpy (item->piece.run, self->run, RUN_BYTES);
+    item->piece.token = self->token;
+    item->payload = payload;
+    item->segment = segment;
+    item->cost = (uint32_t) (n + piece->payload);
+    item->held = true;
+    *self->tail = item;
+    self->tail = &item->next;
+    if (!self->unoffered)
+        self->unoffered = item;
+    if (!self->unpushed)
+        self->unpushed = item;
+    self->held += piece->payload;
+    return 0;
+}
+
+size_t outbox_offer (outbox_t *self, uint64_t *from, uint32_t *sizes, size_t max)
+{
+    item_t *item = self->again ? self->again : self->unoffered;
+    size_t n = 0;
+    *from = self->again ? item->position : self->offered;
+    for (; item && n < max; item = item->next) {
+        if (item == self->unoffered) {
+            item->position = self->offered;
+            self->offered += item->cost;
+            self->unoffered = item->next;
+        }
+        sizes[n++] = item->cost;
+    }
+    self->again = item == self->unoffered ? NULL : item;
+    return n;
+}
+
+void outbox_offer_again (outbox_t *self)
+{
+    self->again = self->head == self->unoffered ? NULL : self->head;
+}
+
+/* Everything up to byte `received` has arrived. */
+static void forget (outbox_t *self, uint64_t received)
+{
+    while (self->head && self->head != self->unpushed &&
+           self->head->position + self->head->cost <= received) {
+        item_t *item = self->head;
+        self->head = item->next;
+        if (!self->head)
+            self->tail = &self->head;
+        if (self->again == item)
+            self->again = item->next == self->unoffered ? NULL : item->next;
+        self->received = item->position + item->cost;
+        if (item->dead && item->held)
+            self->lingering--;
+        let_go (self, item);
+        if (is_lent (item)) {
+            item->next = self->past;
+            self->past = item;
+        } else {
+            free (item);
+        }
+    }
+}
+
+int outbox_credit (outbox_t *self, const msg_credit_t *credit, sluice_error_t *err)
+{
+    if (credit->epoch != self->epoch)
+        return 0;
+    if (credit->received > self->pushed)
+        return sluice_fail (
+            err, SLUICE_EPROTO,
+            "the master has received %llu bytes, of %llu that were pushed",
+            (unsigned long long) credit->received, (unsigned long long) self->pushed);
+    if (credit->granted > self->granted)
+        self->granted = credit->granted;
+    forget (self, credit->received);
+    return 0;
+}
+
+/* ZeroMQ is done with a message. Runs in its I/O thread. */
+static void returned (void *data, void *hint)
+{
+    (void) data;
+    item_t *item = hint;
+    atomic_fetch_sub_explicit (&item->lent, 1, memory_order_release);
+}
+
+static bool push_one (outbox_t *self, item_t *item, void *socket)
+{
+    uint8_t header[PIECE_MAX_HEADER];
+    item->piece.epoch = self->epoch;
+    item->piece.position = item->position;
+    item->piece.kind = item->dead ? PIECE_EMPTY : item->piece.kind;
+    size_t n = piece_encode (&item->piece, header);
+    zmq_msg_t payload;
+    atomic_fetch_add_explicit (&item->lent, 1, memory_order_relaxed);
+    if (zmq_msg_init_data (&payload, item->dead ? self->zeros : (void *) item->payload,
+                           (size_t) item->piece.payload, returned, item) == -1) {
+        atomic_fetch_sub_explicit (&item->lent, 1, memory_order_relaxed);
+        return false;
+    }
+    if (zmq_send (socket, header, n, ZMQ_SNDMORE | ZMQ_DONTWAIT) == -1 ||
+        zmq_msg_send (&payload, socket, ZMQ_DONTWAIT) == -1) {
+        zmq_msg_close (&payload); /* which calls `returned` */
+        return false;
+    }
+    return true;
+}
+
+bool outbox_push (outbox_t *self, void *socket)
+{
+    while (self->unpushed && self->unpushed != self->unoffered) {
+        item_t *item = self->unpushed;
+        if (item->position + item->cost > self->granted)
+            break;
+        if (!push_one (self, item, socket))
+            return false;
+        self->pushed = item->position + item->cost;
+        self->unpushed = item->next;
+    }
+    return true;
+}
+
+int outbox_resync (outbox_t *self, const msg_credit_t *resync, sluice_error_t *err)
+{
+    if (resync->epoch <= self->epoch)
+        return sluice_fail (err, SLUICE_EPROTO, "epoch %u comes after epoch %u",
+                            resync->epoch, self->epoch);
+    if (resync->received < self->received || resync->received > self->pushed)
+        return sluice_fail (err, SLUICE_EPROTO,
+                            "byte %llu of the results is gone or was never pushed",
+                            (unsigned long long) resync->received);
+    self->epoch = resync->epoch;
+    if (resync->granted > self->granted)
+        self->granted = resync->granted;
+    forget (self, resync->received);
+    self->unpushed = self->head;
+    self->pushed = self->received;
+    outbox_offer_again (self);
+    return 0;
+}
+
+/* Take those of the attempt out (all if `every`). */
+static void drop (outbox_t *self, bool every, uint64_t task, uint32_t attempt)
+{
+    bool offered = true;
+    self->tail = &self->head;
+    while (*self->tail) {
+        item_t *item = *self->tail;
+        offered = offered && item != self->unoffered;
+        bool mine = every || (item->piece.task == task && item->piece.attempt == attempt);
+        if (mine && !offered) {
+            if (self->unoffered == item)
+                self->unoffered = item->next;
+            if (self->unpushed == item)
+                self->unpushed = item->next;
+            let_go (self, item); /* never pushed, so never lent */
+            *self->tail = item->next;
+            free (item);
+            continue;
+        }
+        if (mine && !item->dead) {
+            item->dead = true;
+            let_go (self, item);
+            self->lingering += item->held; /* ZeroMQ has it still */
+        }
+        self->tail = &item->next;
+    }
+}
+
+void outbox_drop (outbox_t *self, uint64_t task, uint32_t attempt)
+{
+    drop (self, false, task, attempt);
+}
+
+void outbox_drop_all (outbox_t *self)
+{
+    drop (self, true, 0, 0);
+}
+
+bool outbox_reap (outbox_t *self)
+{
+    for (item_t **at = &self->past; *at;) {
+        item_t *item = *at;
+        let_go (self, item);
+        if (is_lent (item)) {
+            at = &item->next;
+        } else {
+            *at = item->next;
+            free (item);
+        }
+    }
+    if (self->lingering > 0)
+        for (item_t *item = self->head; item; item = item->next)
+            if (item->dead && item->held) {
+                let_go (self, item);
+                self->lingering -= !item->held;
+            }
+    return self->past || self->lingering > 0;
+}
+
+bool outbox_quiet (const outbox_t *self)
+{
+    for (const item_t *item = self->head; item; item = item->next)
+        if (is_lent (item))
+            return false;
+    for (const item_t *item = self->past; item; item = item->next)
+        if (is_lent (item))
+            return false;
+    return true;
+}
+
+uint32_t outbox_epoch (const outbox_t *self)
+{
+    return self->epoch;
+}
+uint64_t outbox_held (const outbox_t *self)
+{
+    return self->held;
+}
+uint64_t outbox_offered (const outbox_t *self)
+{
+    return self->offered;
+}
+uint64_t outbox_granted (const outbox_t *self)
+{
+    return self->granted;
+}
+uint64_t outbox_pushed (const outbox_t *self)
+{
+    return self->pushed;
+}
+uint64_t outbox_received (const outbox_t *self)
+{
+    return self->received;
+}
+
+bool outbox_starved (const outbox_t *self)
+{
+    return self->unpushed && self->unpushed != self->unoffered &&
+           self->unpushed->position + self->unpushed->cost > self->granted;
+}

@@ -1,0 +1,35 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* push.h - the socket that a run's results leave by
+ *
+ * A bound PUSH, with linger 0. Over tcp it is a CURVE server with a random
+ * pair, in a ZAP domain of its own that admits the one data key that came in
+ * HELLO; over ipc, beside an unencrypted control socket, it is as open as the
+ * folder it lies in. Owned by the session, used by the agent's thread.
+ */
+#ifndef NODE_PUSH_H
+#define NODE_PUSH_H
+
+#include "node/session.h"
+
+typedef struct push push_t;
+
+push_t *push_new (host_t *host, const msg_t *hello, sluice_error_t *err);
+void push_destroy (push_t **self_p);
+
+/* Close the socket with all it holds, and bind a new one elsewhere. -1: there
+ * is none now. */
+int push_renew (push_t *self, sluice_error_t *err);
+
+void *push_socket (const push_t *self);
+/* As WELCOME says it. */
+const char *push_endpoint (const push_t *self);
+const uint8_t *push_key (const push_t *self); /* public; zeros: no CURVE */
+
+/* Bind to `address` ("*" or numeric) at a port from `from` to `to`, or any if
+ * both are 0. */
+int bind_tcp (void *socket, const char *address, unsigned from, unsigned to,
+              unsigned *port, sluice_error_t *err);
+
+#endif
