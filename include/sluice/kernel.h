@@ -25,7 +25,7 @@
  * from sluice_random, which is keyed by seed and item.
  *
  * Functions return 0, or -1 with `err` filled. A kernel is built with
- * `cc -shared -fPIC $(pkg-config --cflags sluice)` and links to nothing of
+ * `cc -shared -fPIC $(pkg-config --cflags libsluice)` and links to nothing of
  * Sluice: the functions below are found in the program that loads it.
  */
 #ifndef SLUICE_KERNEL_H
