@@ -63,7 +63,7 @@ static void make_file (uint32_t events, uint32_t wrong_sid)
     row_t *rows = calloc (events * SITES + 1, sizeof *rows);
     for (uint32_t e = 0; e < events; e++)
         for (uint32_t i = 0; i < SITES; i++) {
-            float factor = (float) ((e * 7 + i) % events + 1);
+            float factor = (float) ((e * 13 + i) % events + 1);
             rows[e * SITES + i] =
                 (row_t){i + wrong_sid, e, 0.1f * (float) (i + 1) * factor, 1};
         }
