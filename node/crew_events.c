@@ -84,6 +84,8 @@ static void add_memory (const crew_t *self, const slot_t *slot)
     bool full = self->memory && slot->peak >= self->memory - self->memory / 8;
     bool killed = slot->dead && WIFSIGNALED (slot->status);
     double gib = (double) self->memory / (1 << 30);
+    if (slot->broke)
+        return;
     if (speaks_of_memory (reason)) {
         if (self->memory)
             snprintf (reason + n, room, " (limit %.1f GiB)", gib);

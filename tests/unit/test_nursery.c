@@ -452,10 +452,12 @@ Test (nursery, an_early_exit_is_a_failure)
     start_ready ();
     assign (0, LEAVE * WHAT, 1);
     cr_assert_eq (skip_pieces (), CREW_FAILED);
+    cr_assert_eq (event.failed.sig, 0);
+#ifndef HAVE_ASAN /* it looks for leaks at exit, and may change the status */
     cr_assert_str_eq (event.failed.reason,
                       "exited with status 0 before its task was done");
-    cr_assert_eq (event.failed.sig, 0);
     cr_assert_eq (event.failed.exit_code, 0);
+#endif
     run_well (0, 0, 10);
 }
 
@@ -853,8 +855,9 @@ static void expect_broken (const wire_t *wire, const void *data, size_t n, int f
     close (sock);
     cr_assert_eq (next (), CREW_FAILED);
     cr_assert_eq (event.failed.task, task.task);
-    cr_assert_not_null (strstr (event.failed.reason, "memory is damaged"), "%s",
-                        event.failed.reason);
+    const char *reason = event.failed.reason;
+    cr_assert_not_null (strstr (reason, "memory is damaged"), "%s", reason);
+    cr_assert_eq (reason[strlen (reason) - 1], ')', "%s", reason);
     run_well (0, 0, 10);
     crew_destroy (&crew);
 }
@@ -916,4 +919,35 @@ Test (nursery, pieces_that_cannot_be_cost_the_worker)
     piece = good_piece ();
     piece.payload = 16;
     expect_bad_piece (&piece);
+}
+
+Test (nursery, segments_of_a_dead_worker_count)
+{
+    start_ready ();
+    assign (0, BIG * WHAT + 20, 1);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq (next (), CREW_PIECE);
+    crew_revoke (crew, 0);
+    cr_assert_eq (next (), CREW_IDLE);
+    task_t task = assign (0, HANG * WHAT, 10);
+    usleep (20000);
+    int sock = impersonate ();
+    piece_t piece = good_piece ();
+    piece.kind = PIECE_DATA;
+    piece.attempt = task.attempt;
+    piece.nparts = 1;
+    piece.payload = piece.parts[0].bytes = 16;
+    piece.parts[0].rows = 1;
+    uint8_t header[PIECE_MAX_HEADER];
+    size_t n = piece_encode (&piece, header);
+    void *map;
+    int fd = segment_make (SEGMENT, &map, &err);
+    for (unsigned i = 0; i < 2; i++)
+        wire_send (sock, &(wire_t){.op = WIRE_PIECE, .a = i, .b = 16}, header, n, &fd, 1,
+                   true);
+    close (fd);
+    close (sock);
+    cr_assert_eq (next (), CREW_PIECE, "the fourth: %s", event.failed.reason);
+    cr_assert_eq (next (), CREW_FAILED, "the fifth");
+    munmap (map, SEGMENT);
 }
