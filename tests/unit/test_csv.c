@@ -55,8 +55,8 @@ Test (csv, reads_header_and_rows)
 Test (csv, takes_bom_crlf_comments_and_empty_lines)
 {
     sluice_error_t err;
-    csv_t *csv = from ("\xef\xbb\xbf#,,\"made by us\"\r\n\r\n a , b\r\n# no row\r\n1, x y \r\n",
-                       &err);
+    csv_t *csv = from (
+        "\xef\xbb\xbf#,,\"made by us\"\r\n\r\n a , b\r\n# no row\r\n1, x y \r\n", &err);
     cr_assert (csv, "%s", err.text);
     cr_assert_str_eq (csv_name (csv, 0), "a");
     cr_assert_eq (csv_next (csv, &err), 1);
@@ -84,7 +84,8 @@ Test (csv, names_file_and_line_of_what_is_wrong)
     cr_assert_str_eq (failure (""), "t.csv:1: no header line");
     cr_assert_str_eq (failure ("# only\n"), "t.csv:2: no header line");
     cr_assert_str_eq (failure ("a,b\n1\n"), "t.csv:2: 1 field, the header has 2");
-    cr_assert_str_eq (failure ("a,b\n1,2\n1,2,3\n"), "t.csv:3: 3 fields, the header has 2");
+    cr_assert_str_eq (failure ("a,b\n1,2\n1,2,3\n"),
+                      "t.csv:3: 3 fields, the header has 2");
     cr_assert_str_eq (failure ("a,a\n"), "t.csv:1: column 'a' comes twice");
     cr_assert_str_eq (failure ("a,\n"), "t.csv:1: column 2 of the header has no name");
     cr_assert_str_eq (failure ("a\n\"x\n"), "t.csv:2: a quote is not closed");
@@ -102,7 +103,8 @@ Test (csv, refuses_zero_bytes)
 
 Test (csv, refuses_what_is_no_number)
 {
-    static const char *const bad[] = {"nan", "inf", "0x10", "1.5m", "", "-", "1e999", "1 2"};
+    static const char *const bad[] = {"nan", "inf", "0x10",  "1.5m",
+                                      "",    "-",   "1e999", "1 2"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char text[40];
         snprintf (text, sizeof text, "a,b\n%s,1\n", bad[i]);

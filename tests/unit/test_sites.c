@@ -90,8 +90,8 @@ Test (sites, refuses_bad_site_models_by_line)
 Test (sites, takes_reference_values_for_what_a_model_lacks)
 {
     sluice_error_t err;
-    sluice_params_t *params = params_of ("reference_vs30_value", "500",
-                                         "reference_depth_to_1pt0km_per_sec", "120", NULL);
+    sluice_params_t *params = params_of (
+        "reference_vs30_value", "500", "reference_depth_to_1pt0km_per_sec", "120", NULL);
     sites_t *sites = from_csv ("lon,lat,vs30\n1,2,\n3,4,900\n", params, true, &err);
     cr_assert (sites, "%s", err.text);
     cr_assert_eq (sites->vs30[0], 500.0);
@@ -127,16 +127,19 @@ Test (sites, reads_a_list)
 
 Test (sites, refuses_bad_lists)
 {
-    refuses_params (params_of ("sites", "1 2", NULL),
-                    "job.ini:1: sites: these sites have no vs30: give reference_vs30_value");
+    refuses_params (
+        params_of ("sites", "1 2", NULL),
+        "job.ini:1: sites: these sites have no vs30: give reference_vs30_value");
     refuses_params (params_of ("reference_vs30_value", "760", "sites", "1 2, 3", NULL),
                     "job.ini:2: sites: place 2: want 'LON LAT' or 'LON LAT DEPTH'");
     refuses_params (params_of ("reference_vs30_value", "760", "sites", "1 2, 3 x", NULL),
                     "job.ini:2: sites: place 2: want 'LON LAT' or 'LON LAT DEPTH'");
-    refuses_params (params_of ("reference_vs30_value", "760", "sites", "1 2, 3 100", NULL),
-                    "job.ini:2: sites: place 2: latitude is not between -90 and 90");
-    refuses_params (params_of ("reference_vs30_value", "760", "sites", "1 2,3 4,1 2", NULL),
-                    "job.ini:2: sites: places 1 and 3 are the same (to 5 decimals)");
+    refuses_params (
+        params_of ("reference_vs30_value", "760", "sites", "1 2, 3 100", NULL),
+        "job.ini:2: sites: place 2: latitude is not between -90 and 90");
+    refuses_params (
+        params_of ("reference_vs30_value", "760", "sites", "1 2,3 4,1 2", NULL),
+        "job.ini:2: sites: places 1 and 3 are the same (to 5 decimals)");
     refuses_params (params_of ("reference_vs30_value", "760", "sites", " ", NULL),
                     "job.ini:2: sites: no sites in it");
     refuses_params (params_of ("sites", "1 2", "region", "1 2", NULL),
@@ -156,16 +159,16 @@ Test (sites, fills_a_region)
     cr_assert (sites, "%s", err.text);
     cr_assert_eq (sites->lon[0], -119.0);
     cr_assert_eq (sites->lat[0], 35.0);
-    cr_assert_float_eq (geo_distance (sites->lon[0], sites->lat[0], sites->lon[1],
-                                      sites->lat[1]),
-                        10, 1e-4);
+    cr_assert_float_eq (
+        geo_distance (sites->lon[0], sites->lat[0], sites->lon[1], sites->lat[1]), 10,
+        1e-4);
     size_t row = 1;
     while (sites->lat[row] == sites->lat[0])
         row++;
     cr_assert_eq (row, 10); /* 91.1 km wide at 35 N */
-    cr_assert_float_eq (geo_distance (sites->lon[0], sites->lat[0], sites->lon[row],
-                                      sites->lat[row]),
-                        10, 1e-4);
+    cr_assert_float_eq (
+        geo_distance (sites->lon[0], sites->lat[0], sites->lon[row], sites->lat[row]), 10,
+        1e-4);
     cr_assert_eq (sites->n, 12 * 10); /* 111.2 km high, 92.2 km at 34 N */
     sites_destroy (&sites);
     sluice_params_destroy (&params);
@@ -187,8 +190,9 @@ Test (sites, keeps_to_the_polygon)
 
 Test (sites, refuses_bad_regions)
 {
-    refuses_params (params_of ("reference_vs30_value", "1", "region", "0 0, 1 0, 1 1", NULL),
-                    "job.ini:2: region: needs region_grid_spacing, in km");
+    refuses_params (
+        params_of ("reference_vs30_value", "1", "region", "0 0, 1 0, 1 1", NULL),
+        "job.ini:2: region: needs region_grid_spacing, in km");
     refuses_params (params_of ("reference_vs30_value", "1", "region", "0 0, 1 0",
                                "region_grid_spacing", "5", NULL),
                     "job.ini:2: region: 2 corners: a region needs at least 3");
