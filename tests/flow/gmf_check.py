@@ -73,39 +73,10 @@ def truncated(t):
     return (w * x ** 2).sum() / w.sum(), (w * x ** 4).sum() / w.sum()
 
 
-def index_slices(f, rows, events):
-    """(item, start, stop) of each event, from gmf_data_index: records {item, start,
-    stop}, or one variable-length list of (start, stop) for each event."""
+def index_slices(f):
+    """(item, start, stop) of the intervals, by event and place in its stream."""
     index = f['gmf_data_index'][:]
-    if index.dtype.names:
-        return np.array([index[n] for n in ('item', 'start', 'stop')], np.int64).T
-    out = []
-    for item, slices in enumerate(index):
-        for s in np.atleast_1d(slices):
-            out.append((item, int(s['start'] if s.dtype.names else s[0]),
-                        int(s['stop'] if s.dtype.names else s[1])))
-    return np.array(out, np.int64)
-
-
-def parameters(f):
-    """Truncation level of the job, from what the file keeps of its parameters."""
-    for where in (f, f['sluice'] if 'sluice' in f else {}):
-        for holder in ([where.attrs] if hasattr(where, 'attrs') else []) + [where]:
-            for name in ('params', 'parameters', 'oqparam', 'job'):
-                if name not in holder:
-                    continue
-                value = holder[name]
-                if isinstance(value, h5py.Dataset):
-                    value = value[()]
-                if isinstance(value, bytes):
-                    value = value.decode()
-                if isinstance(value, str):
-                    try:
-                        return json.loads(value)
-                    except ValueError:
-                        return dict(line.split('=', 1) for line in value.splitlines()
-                                    if '=' in line)
-    return {}
+    return np.array([index[n] for n in ('item', 'start', 'stop')], np.int64).T
 
 
 def say(what, got, want, error):
@@ -121,19 +92,23 @@ def main(path, truncation=None):
     N, E = len(sites), len(events)
     assert len(data) == N * E, 'rows: %d, not %d x %d' % (len(data), N, E)
 
-    slices = index_slices(f, len(data), E)
+    slices = index_slices(f)
     order = slices[np.argsort(slices[:, 1], kind='stable')]
     assert order[0, 1] == 0 and order[-1, 2] == len(data), 'index does not cover'
     assert (order[1:, 1] == order[:-1, 2]).all(), 'index leaves a gap or overlaps'
     assert (order[:, 2] > order[:, 1]).all(), 'index has an empty slice'
+    assert (np.diff(slices[:, 0]) >= 0).all(), 'index is not sorted by event'
     sums = np.bincount(slices[:, 0], slices[:, 2] - slices[:, 1], E)
     assert len(sums) == E and (sums == N).all(), 'an event has not one row per site'
 
     if truncation is None:
-        truncation = parameters(f).get('truncation_level', 3)
+        parameters = json.loads(f['sluice'].attrs['parameters'])
+        truncation = parameters.get('truncation_level', 'inf')
     t = float(truncation)
     ln_pga = np.empty((E, N), np.float64)
-    for item, group in ((i, slices[slices[:, 0] == i]) for i in range(E)):
+    bounds = np.searchsorted(slices[:, 0], np.arange(E + 1))
+    for item in range(E):
+        group = slices[bounds[item]:bounds[item + 1]]
         rows = np.concatenate([data[a:b] for _, a, b in group])
         assert (rows['eid'] == events['id'][item]).all(), 'event %d: other eid' % item
         assert (rows['sid'] == np.arange(N)).all(), 'event %d: sites not in order' % item
