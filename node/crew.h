@@ -49,7 +49,7 @@ typedef struct {
     bool queued;    /* something may be there to be read */
     bool born;      /* it is ready */
     bool busy;      /* it has a task */
-    bool done;      /* and has sent its last piece */
+    bool done;      /* and has sent its last piece: CREW_IDLE is next */
     bool failed;    /* the kernel said no; stderr is on its way */
     bool broke;     /* it said what cannot be, and is to die */
     bool revoked;   /* it is to die, its task being unwanted */

@@ -227,10 +227,10 @@ static void break_with (crew_t *self, unsigned i, const char *what)
 }
 
 static const char *check_piece (const crew_t *self, const slot_t *slot,
-                                const piece_t *piece)
+                                const piece_t *piece, bool last)
 {
-    if (piece->kind != PIECE_DATA && piece->kind != PIECE_DONE)
-        return "a piece of no known kind";
+    if (piece->kind != (last ? PIECE_DONE : PIECE_DATA))
+        return "a piece of the wrong kind";
     if (piece->task != slot->task.task || piece->attempt != slot->task.attempt)
         return "a piece of another task";
     if (piece->first < slot->task.first || piece->stop > slot->task.stop ||
@@ -247,6 +247,7 @@ static bool take_piece (crew_t *self, unsigned i, wire_mail_t *mail, crew_event_
     slot_t *slot = &self->slots[i];
     sluice_error_t err = {0};
     uint64_t number = mail->wire.a;
+    bool last = mail->wire.op == WIRE_LAST;
     const char *wrong = NULL;
     if (!slot->busy || slot->failed || slot->done)
         wrong = "a piece without a task";
@@ -266,7 +267,7 @@ static bool take_piece (crew_t *self, unsigned i, wire_mail_t *mail, crew_event_
         piece_decode (mail->data, mail->n, mail->wire.b, &event->piece, &err) < 0)
         wrong = err.text;
     if (!wrong)
-        wrong = check_piece (self, slot, &event->piece);
+        wrong = check_piece (self, slot, &event->piece, last);
     if (wrong) {
         break_with (self, i, wrong);
         return false;
@@ -274,7 +275,7 @@ static bool take_piece (crew_t *self, unsigned i, wire_mail_t *mail, crew_event_
     event->segment = slot->segments[number];
     event->payload = self->held[event->segment].map;
     self->held[event->segment].held = true;
-    slot->done = event->piece.kind == PIECE_DONE;
+    slot->done = last;
     return give (event, CREW_PIECE, i);
 }
 
@@ -340,12 +341,8 @@ static bool hear_worker (crew_t *self, unsigned i, wire_mail_t *mail, crew_event
             break;
         return worker_born (self, i, mail, event);
     case WIRE_PIECE:
+    case WIRE_LAST:
         return take_piece (self, i, mail, event);
-    case WIRE_IDLE:
-        if (!slot->busy || !slot->done || slot->failed)
-            break;
-        slot->busy = false;
-        return give (event, CREW_IDLE, i);
     case WIRE_FAILED:
         if (!slot->busy || slot->failed)
             break;
@@ -374,6 +371,11 @@ static bool serve (crew_t *self, crew_event_t *event)
     slot->queued = false;
     if (slot->sock < 0)
         return false;
+    if (slot->done && !slot->revoked && !slot->broke) {
+        slot->done = slot->busy = false;
+        crew_queue (self, i);
+        return give (event, CREW_IDLE, i);
+    }
     wire_mail_t mail;
     wire_result_t got = wire_recv (slot->sock, &mail, false);
     if (got == WIRE_GOT) {

@@ -52,7 +52,7 @@ typedef enum {
     WIRE_BORN,   /* ready for a task; bytes: what is to be noted */
     WIRE_PIECE,  /* a: number of the segment; b: bytes of payload; bytes: header;
                     fd: the segment, once */
-    WIRE_IDLE,   /* the task is done */
+    WIRE_LAST,   /* the same, the task's last piece: it is done, the worker free */
     WIRE_FAILED, /* a: item; bytes: why */
     WIRE_WAITING /* for a segment */
 } wire_op_t;

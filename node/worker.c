@@ -37,6 +37,9 @@ typedef struct {
     segment_t *segments;
     unsigned made; /* segments that exist */
     emitter_t *emitter;
+    wire_t last; /* the task's last piece; op 0: not yet there */
+    uint8_t header[PIECE_MAX_HEADER];
+    size_t header_bytes;
     sluice_error_t trouble; /* why the sink ended the task; code 0: it did not */
     char note[200];
 } work_t;
@@ -142,21 +145,33 @@ static void *sink_get (void *arg, bool wait, uint32_t *handle)
     return segment->map;
 }
 
-static int sink_put (void *arg, uint32_t handle, const piece_t *piece)
+static void send_piece (work_t *self, const wire_t *wire)
 {
-    work_t *self = arg;
-    segment_t *segment = &self->segments[handle];
-    uint8_t header[PIECE_MAX_HEADER];
-    size_t n = piece_encode (piece, header);
-    note_item (self);
-    atomic_store_explicit (&self->page->released[handle], 0, memory_order_relaxed);
+    segment_t *segment = &self->segments[wire->a];
+    atomic_store_explicit (&self->page->released[wire->a], 0, memory_order_relaxed);
     segment->state = SEGMENT_SENT;
-    wire_t wire = {
-        .op = WIRE_PIECE, .slot = self->is->slot, .a = handle, .b = piece->payload};
-    send_to_agent (self, &wire, header, n, segment->fd);
+    send_to_agent (self, wire, self->header, self->header_bytes, segment->fd);
     if (segment->fd >= 0)
         close (segment->fd);
     segment->fd = -1;
+}
+
+/* The last piece says "done": it waits until the kernel's run has returned,
+ * and that it is free again need not be said in a message of its own. */
+static int sink_put (void *arg, uint32_t handle, const piece_t *piece)
+{
+    work_t *self = arg;
+    bool last = piece->kind == PIECE_DONE;
+    wire_t wire = {.op = last ? WIRE_LAST : WIRE_PIECE,
+                   .slot = self->is->slot,
+                   .a = handle,
+                   .b = piece->payload};
+    self->header_bytes = piece_encode (piece, self->header);
+    note_item (self);
+    if (last)
+        self->last = wire;
+    else
+        send_piece (self, &wire);
     return 0;
 }
 
@@ -241,15 +256,18 @@ static void run_task (work_t *self, sluice_task_t *context, const task_t *task)
     bool stopped = false;
     sluice_error_t err = {0};
     memset (&self->trouble, 0, sizeof self->trouble);
+    self->last.op = 0;
     int rc = task_run (context, self->is->kernel, self->is->state, task, &stopped, &err);
     /* Whatever the task's own processes left for us to reap. Living ones may
      * be the kernel's helpers and stay. */
     while (waitpid (-1, NULL, WNOHANG) > 0)
         ;
-    if (rc == 0 && !stopped) {
-        tell (self, WIRE_IDLE, 0, "");
+    if (rc == 0 && !stopped && self->last.op) {
+        send_piece (self, &self->last);
         return;
     }
+    if (self->last.op)
+        self->segments[self->last.a].state = SEGMENT_FREE;
     const char *why = self->trouble.code ? self->trouble.text
                       : err.text[0]      ? err.text
                                          : "the kernel failed and did not say why";

@@ -121,16 +121,6 @@ static int load_kernel (zygote_t *self, sluice_error_t *err)
     return self->kernel ? 0 : -1;
 }
 
-/* The folder of the job file, on this machine: inputs are named from there. */
-static char *job_folder (const zygote_t *self)
-{
-    const char *file = sluice_params_file (self->hello.hello.params);
-    const char *slash = strrchr (file, '/');
-    if (file[0] != '/' || !slash)
-        return strdup (share_root (self->share));
-    return strndup (file, slash == file ? 1 : (size_t) (slash - file));
-}
-
 static int open_inputs (zygote_t *self, sluice_error_t *err)
 {
     const msg_hello_t *hello = &self->hello.hello;
@@ -138,12 +128,9 @@ static int open_inputs (zygote_t *self, sluice_error_t *err)
         self->order.share_confined ? share_open (self->root, err) : share_new_open (err);
     if (!self->share || load_kernel (self, err) < 0)
         return -1;
-    char *folder = job_folder (self);
-    if (!folder)
-        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    /* Folder and inputs stay: the workers inherit what the kernel made of them. */
+    /* They stay: the workers inherit what the kernel made of them. */
     sluice_inputs_t *inputs =
-        inputs_new (self->share, hello->params, hello->seed, hello->items, folder,
+        inputs_new (self->share, hello->params, hello->seed, hello->items,
                     hello->inputs, hello->files, hello->nfiles, err);
     if (!inputs)
         return -1;

@@ -877,7 +877,7 @@ static void expect_bad_piece (const piece_t *piece)
     size_t n = piece_encode (piece, header);
     void *map;
     int fd = segment_make (SEGMENT, &map, &err);
-    wire_t wire = {.op = WIRE_PIECE, .b = piece->payload};
+    wire_t wire = {.op = WIRE_LAST, .b = piece->payload};
     expect_broken (&wire, header, n, fd);
     munmap (map, SEGMENT);
     close (fd);
@@ -885,7 +885,7 @@ static void expect_bad_piece (const piece_t *piece)
 
 Test (nursery, messages_that_cannot_be_cost_the_worker)
 {
-    expect_broken (&(wire_t){.op = WIRE_IDLE}, "", 0, -1);
+    expect_broken (&(wire_t){.op = WIRE_LAST}, "", 0, -1);
     expect_broken (&(wire_t){.op = WIRE_BORN}, "", 0, -1);
     expect_broken (&(wire_t){.op = 4711}, "x", 1, -1);
     expect_broken (&(wire_t){.op = WIRE_PIECE, .a = 99}, "x", 1, -1);
