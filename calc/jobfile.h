@@ -17,4 +17,8 @@
  * that names both lines. */
 sluice_params_t *jobfile_read (const char *path, sluice_error_t *err);
 
+/* The same from `n` bytes of text; `file` names it in messages. */
+sluice_params_t *jobfile_parse (const char *text, size_t n, const char *file,
+                                sluice_error_t *err);
+
 #endif

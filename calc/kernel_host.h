@@ -74,9 +74,8 @@ int plan_write_shared (const sluice_plan_t *plan, const char *path, sluice_error
  * each of `files` (input_open). All arguments are borrowed until
  * inputs_destroy. */
 sluice_inputs_t *inputs_new (const share_t *share, const sluice_params_t *params,
-                             uint64_t seed, uint64_t items, const char *folder,
-                             const char *shared, const input_t *files, size_t nfiles,
-                             sluice_error_t *err);
+                             uint64_t seed, uint64_t items, const char *shared,
+                             const input_t *files, size_t nfiles, sluice_error_t *err);
 void inputs_destroy (sluice_inputs_t **self_p);
 
 /* The name of an HDF5 file that is still open in this process, "" if none:

@@ -114,7 +114,7 @@ static int host_open (host_t *h, serial_t *self, sluice_error_t *err)
             !(relative = share_relative (job->share, shared, err)))
             goto done;
     }
-    h->inputs = inputs_new (job->share, job->params, job->seed, plan->items, job->folder,
+    h->inputs = inputs_new (job->share, job->params, job->seed, plan->items,
                             relative ? relative : "", plan->files, plan->nfiles, err);
     h->emitter = emitter_new (plan->tables, plan->ntables, job->segment, &sink, err);
     if (!h->inputs || !h->emitter)

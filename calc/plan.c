@@ -1,0 +1,295 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+#include "calc/kernel_host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "calc/h5array.h"
+#include "proto/text.h"
+
+const sluice_params_t *sluice_plan_params (const sluice_plan_t *plan)
+{
+    return plan->params;
+}
+
+const char *sluice_plan_folder (const sluice_plan_t *plan)
+{
+    return plan->folder;
+}
+
+uint64_t sluice_plan_seed (const sluice_plan_t *plan)
+{
+    return plan->seed;
+}
+
+int sluice_plan_items (sluice_plan_t *plan, uint64_t items, sluice_error_t *err)
+{
+    if (items == 0 || items > INT64_MAX)
+        return sluice_fail (err, SLUICE_EINPUT, "there are %llu items to compute",
+                            (unsigned long long) items);
+    plan->items = items;
+    return 0;
+}
+
+/* Can this be the path of a dataset, beside those that are there? */
+static int check_name (const sluice_plan_t *plan, const char *name, sluice_error_t *err)
+{
+    size_t n = name ? strlen (name) : 0;
+    if (n == 0 || n > 200 || !text_is_utf8 (name, n) || name[0] == '/' ||
+        name[n - 1] == '/' || strstr (name, "//"))
+        return sluice_fail (err, SLUICE_EINPUT, "'%.200s' cannot name a dataset",
+                            name ? name : "");
+    for (const char *part = name; part; part = strchr (part, '/'), part += part ? 1 : 0) {
+        size_t length = strcspn (part, "/");
+        if ((length == 1 && part[0] == '.') || (length == 2 && !strncmp (part, "..", 2)))
+            return sluice_fail (err, SLUICE_EINPUT, "'%s' cannot name a dataset", name);
+    }
+    if (strcmp (name, "sluice") == 0 || strncmp (name, "sluice/", 7) == 0)
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "'%s': what begins with sluice is Sluice's own", name);
+    const char *others[3];
+    size_t total = plan->ntables + plan->noutputs;
+    for (size_t i = 0; i < total; i++) {
+        char index[256];
+        bool table = i < plan->ntables;
+        others[0] = table ? plan->tables[i].name : plan->outputs[i - plan->ntables].name;
+        snprintf (index, sizeof index, "%s_index", others[0]);
+        others[1] = table ? index : NULL;
+        for (size_t k = 0; k < 2 && others[k]; k++) {
+            size_t m = strlen (others[k]), least = n < m ? n : m;
+            if (strncmp (name, others[k], least) == 0 &&
+                (n == m || (n < m ? others[k] : name)[least] == '/'))
+                return sluice_fail (err, SLUICE_EINPUT,
+                                    "'%s' and '%s' cannot both be there", name,
+                                    others[k]);
+        }
+    }
+    return 0;
+}
+
+int sluice_plan_table (sluice_plan_t *plan, const char *name, const char *dtype,
+                       sluice_error_t *err)
+{
+    char index[256];
+    if (plan->ntables >= MSG_MAX_TABLES)
+        return sluice_fail (err, SLUICE_EINPUT, "more than %d tables", MSG_MAX_TABLES);
+    if (check_name (plan, name, err))
+        return -1;
+    snprintf (index, sizeof index, "%s_index", name);
+    if (check_name (plan, index, err))
+        return -1;
+    sluice_dtype_t *type = sluice_dtype_parse (dtype, strlen (dtype), err);
+    if (!type)
+        return sluice_fail_at (err, "table %s", name);
+    size_t bytes = sluice_dtype_size (type);
+    hid_t stored = h5_type (type, err);
+    char *text = sluice_dtype_text (type), *copy = strdup (name);
+    table_t *grown = realloc (plan->tables, (plan->ntables + 1) * sizeof *grown);
+    bool record = type->kind == 'V' && type->ndim == 0;
+    sluice_dtype_destroy (&type);
+    if (grown)
+        plan->tables = grown;
+    if (stored >= 0)
+        H5Tclose (stored);
+    int rc = 0;
+    if (stored < 0)
+        rc = sluice_fail_at (err, "table %s", name);
+    else if (!record)
+        rc = sluice_fail (err, SLUICE_EINPUT,
+                          "table %s: its rows must be records, {name:type, ...}", name);
+    else if (bytes == 0 || bytes > ROW_MAX_BYTES)
+        rc = sluice_fail (err, SLUICE_EINPUT,
+                          "table %s: a row of %zu bytes; 1 to %d can be", name, bytes,
+                          ROW_MAX_BYTES);
+    else if (!text || !copy || !grown)
+        rc = sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    if (rc) {
+        free (text);
+        free (copy);
+        return -1;
+    }
+    plan->tables[plan->ntables++] = (table_t){copy, text, chunk_rows_for (bytes)};
+    return 0;
+}
+
+static int add_array (named_array_t **list, size_t *n, const char *name,
+                      const sluice_array_t *array, sluice_error_t *err)
+{
+    bool overflow;
+    size_t bytes = sluice_array_bytes (array, &overflow);
+    char *text = sluice_dtype_text (array->dtype);
+    hid_t stored = h5_type (array->dtype, err);
+    named_array_t *grown = realloc (*list, (*n + 1) * sizeof *grown);
+    if (grown)
+        *list = grown;
+    if (stored < 0) {
+        free (text);
+        return sluice_fail_at (err, "%s", name);
+    }
+    H5Tclose (stored);
+    named_array_t entry = {.name = strdup (name)};
+    if (overflow || !text || !grown || !entry.name ||
+        sluice_array_make (&entry.array, text, array->ndim, array->shape, err)) {
+        free (text);
+        free (entry.name);
+        return sluice_fail (err, SLUICE_ESYSTEM, "%s: out of memory", name);
+    }
+    free (text);
+    if (bytes)
+        memcpy (entry.array.data, array->data, bytes);
+    (*list)[(*n)++] = entry;
+    return 0;
+}
+
+int sluice_plan_output (sluice_plan_t *plan, const char *name,
+                        const sluice_array_t *array, sluice_error_t *err)
+{
+    if (check_name (plan, name, err))
+        return -1;
+    return add_array (&plan->outputs, &plan->noutputs, name, array, err);
+}
+
+int sluice_share_put (sluice_plan_t *plan, const char *key, const sluice_array_t *array,
+                      sluice_error_t *err)
+{
+    size_t n = key ? strlen (key) : 0;
+    if (n == 0 || n > 200 || !text_is_utf8 (key, n) || strpbrk (key, "/") ||
+        key[0] == '.')
+        return sluice_fail (err, SLUICE_EINPUT, "'%.200s' cannot be a key",
+                            key ? key : "");
+    for (size_t i = 0; i < plan->nshared; i++)
+        if (strcmp (plan->shared[i].name, key) == 0)
+            return sluice_fail (err, SLUICE_EINPUT, "the key '%s' was put before", key);
+    return add_array (&plan->shared, &plan->nshared, key, array, err);
+}
+
+int sluice_plan_input (sluice_plan_t *plan, const char *path, sluice_error_t *err)
+{
+    char *full = NULL;
+    input_t input = {0};
+    int fd = -1;
+    if (plan->nfiles >= MSG_MAX_INPUTS)
+        return sluice_fail (err, SLUICE_EINPUT, "more than %d input files",
+                            MSG_MAX_INPUTS);
+    if (asprintf (&full, "%s%s%s", path[0] == '/' ? "" : plan->folder,
+                  path[0] == '/' ? "" : "/", path) < 0)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    input.path = share_relative (plan->share, full, err);
+    free (full);
+    if (input.path)
+        fd = share_openat (plan->share, input.path, O_RDONLY, 0, err);
+    int rc = fd < 0 ? -1 : input_measure (fd, &input, err);
+    if (fd >= 0)
+        close (fd);
+    for (size_t i = 0; rc == 0 && i < plan->nfiles; i++)
+        if (strcmp (plan->files[i].path, input.path) == 0) {
+            input_clear (&input);
+            return 0; /* named twice: once is enough */
+        }
+    input_t *grown =
+        rc ? NULL : realloc (plan->files, (plan->nfiles + 1) * sizeof *grown);
+    if (!grown) {
+        input_clear (&input);
+        return rc ? -1 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    }
+    plan->files = grown;
+    plan->files[plan->nfiles++] = input;
+    return 0;
+}
+
+sluice_plan_t *plan_run (const kernel_t *kernel, const sluice_params_t *params,
+                         const char *folder, const share_t *share, uint64_t seed,
+                         sluice_error_t *err)
+{
+    sluice_plan_t *plan = calloc (1, sizeof *plan);
+    if (plan)
+        plan->folder = strdup (folder);
+    if (!plan || !plan->folder) {
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        goto error;
+    }
+    plan->params = params;
+    plan->share = share;
+    plan->seed = seed;
+    sluice_error_t why = {0};
+    if (kernel_api (kernel)->plan (plan, &why)) {
+        if (why.code == SLUICE_OK)
+            sluice_fail (&why, SLUICE_EINPUT,
+                         "the kernel's plan failed and did not say why");
+        if (err)
+            *err = why;
+        goto error;
+    }
+    if (plan->items == 0) {
+        sluice_fail (err, SLUICE_EINPUT,
+                     "there is nothing to compute: the plan has no items");
+        goto error;
+    }
+    if (plan->ntables == 0) {
+        sluice_fail (err, SLUICE_EINPUT, "the kernel's plan declares no output table");
+        goto error;
+    }
+    return plan;
+error:
+    plan_destroy (&plan);
+    return NULL;
+}
+
+static void free_arrays (named_array_t *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free (list[i].name);
+        sluice_array_clear (&list[i].array);
+    }
+    free (list);
+}
+
+void plan_destroy (sluice_plan_t **self_p)
+{
+    sluice_plan_t *plan = *self_p;
+    if (!plan)
+        return;
+    for (size_t i = 0; i < plan->ntables; i++) {
+        free (plan->tables[i].name);
+        free (plan->tables[i].dtype);
+    }
+    free (plan->tables);
+    free_arrays (plan->outputs, plan->noutputs);
+    free_arrays (plan->shared, plan->nshared);
+    for (size_t i = 0; i < plan->nfiles; i++)
+        input_clear (&plan->files[i]);
+    free (plan->files);
+    free (plan->folder);
+    free (plan);
+    *self_p = NULL;
+}
+
+int plan_write_shared (const sluice_plan_t *plan, const char *path, sluice_error_t *err)
+{
+    h5_quiet ();
+    hid_t access = H5Pcreate (H5P_FILE_ACCESS);
+    H5Pset_libver_bounds (access, H5F_LIBVER_V18, H5F_LIBVER_LATEST);
+    hid_t file = H5Fcreate (path, H5F_ACC_EXCL, H5P_DEFAULT, access);
+    H5Pclose (access);
+    if (file < 0)
+        return h5_fail (err, SLUICE_EOUTPUT, "%s cannot be made", path);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < plan->nshared; i++)
+        rc = h5_write_array (file, plan->shared[i].name, &plan->shared[i].array, err);
+    if (H5Fclose (file) < 0 && rc == 0)
+        rc = h5_fail (err, SLUICE_EOUTPUT, "%s cannot be written", path);
+    int fd = rc == 0 ? open (path, O_RDONLY | O_CLOEXEC) : -1;
+    if (rc == 0 && (fd < 0 || fsync (fd)))
+        rc = sluice_fail (err, SLUICE_EOUTPUT, "%s: %s", path, strerror (errno));
+    if (fd >= 0)
+        close (fd);
+    if (rc)
+        unlink (path);
+    return rc;
+}
