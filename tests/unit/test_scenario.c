@@ -132,8 +132,8 @@ static world_t world_open (const char *name, ...)
     unlink (world.shared);
     cr_assert_eq (plan_write_shared (world.plan, world.shared, &err), 0, "%s", err.text);
     world.inputs =
-        inputs_new (world.share, world.params, 42, world.plan->items, world.plan->folder,
-                    world.shared + 1, world.plan->files, world.plan->nfiles, &err);
+        inputs_new (world.share, world.params, 42, world.plan->items, world.shared + 1,
+                    world.plan->files, world.plan->nfiles, &err);
     cr_assert (world.inputs, "%s", err.text);
     cr_assert_eq (kernel_api (world.kernel)->open (world.inputs, &world.state, &err), 0,
                   "%s", err.text);
