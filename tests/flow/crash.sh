@@ -1,0 +1,133 @@
+#!/bin/bash
+# This Source Code Form is subject to the terms of the Mozilla Public License,
+# v. 2.0 (LICENSE).
+
+# One item that cannot be computed, in whatever way, costs that item: it is named,
+# all others are in the file, and the run ends with status 1. What goes wrong once
+# costs nothing.
+
+# shellcheck source=tests/flow/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+n=1000 at=437
+job "$dir/right.ini" items=$n rows=20 vary=1
+good right "$dir/right.ini" --serial
+all=$digest
+job "$dir/serial.ini" items=$n rows=20 vary=1 mode=error at=$at
+run serial "$dir/serial.ini" --serial
+equal 'status of the serial run' $status 1
+rest=$(field serial digest)
+differ 'digest without one item' "$rest" "$all"
+look "$dir/serial.h5" --all $n --but $at --status failed >/dev/null || fail 'serial: rows'
+equal 'serial: verified' "$(verified serial)" "$rest"
+
+failures () { # NAME EXPRESSION: of the record of final failures
+    "$python" -c 'import sys, h5py
+with h5py.File (sys.argv[1], "r") as f:
+    rows = f["sluice/failures"][:]
+    final = rows[rows["final"] == 1]
+    print (eval (sys.argv[2]))' "$dir/$1.h5" "$2"
+}
+
+# without NAME REASON ARGS...: the run of NAME.ini fails at that item alone
+without () {
+    local as=$1 reason=$2
+    shift 2
+    run "$as" "$dir/$as.ini" "$@"
+    equal "$as: exit status" $status 1
+    equal "$as: status" "$(field "$as" status)" failed
+    equal "$as: failed" "$(field "$as" failed)" 1
+    equal "$as: done" "$(field "$as" done)" $((n - 1))
+    check "$as: names the item: $(head -n 3 "$dir/$as.err")" grep -q "item $at " "$dir/$as.err"
+    check "$as: and the reason '$reason': $(head -n 3 "$dir/$as.err")" \
+        grep -Eq "item $at .*($reason)" "$dir/$as.err"
+    look "$dir/$as.h5" --all $n --but $at --status failed >/dev/null || fail "$as: rows"
+    equal "$as: digest" "$(field "$as" digest)" "$rest"
+    equal "$as: verified" "$(verified "$as")" "$rest"
+    equal "$as: on record" "$(failures "$as" '[(int (r["first"]), int (r["stop"])) for r in final]')" \
+        "[($at, $((at + 1)))]"
+    nothing_left "$as"
+}
+
+for mode in abort segv kill exit error flood; do
+    job "$dir/$mode.ini" items=$n rows=20 vary=1 mode=$mode at=$at
+    case $mode in
+    abort) reason='abort|ABRT|signal 6' ;;
+    segv) reason='egmentation|SEGV|signal 11' ;;
+    kill) reason='[Kk]ill|KILL|signal 9' ;;
+    exit) reason='exit|ended' ;;
+    error | flood) reason="item $at cannot be computed" ;;
+    esac
+    without $mode "$reason" --cores 2
+done
+check 'abort: its last words are on record' test \
+    "$(failures abort 'b"about to abort" in final[0]["stderr"]')" = True
+check 'flood: its last words are on record' test \
+    "$(failures flood 'b"the last line" in final[0]["stderr"]')" = True
+at_most 'bytes that were printed' "$(wc -c <"$dir/flood.err")" 8000
+equal 'signal on record' "$(failures abort 'int (final[0]["sig"])')" 6
+equal 'exit code on record' "$(failures exit 'int (final[0]["exit_code"])')" 0
+# Both ways of cutting.
+sed '$a items_per_task = 1' "$dir/abort.ini" >"$dir/abort1.ini"
+without abort1 . --cores 3
+sed '$a items_per_task = 1000' "$dir/abort.ini" >"$dir/abort1000.ini"
+without abort1000 . --cores 2
+sed '$a crash_limit = 1' "$dir/abort.ini" >"$dir/abort-once.ini"
+without abort-once . --cores 2
+if ! is_asan; then
+    job "$dir/memory.ini" items=$n rows=20 vary=1 mode=memory at=$at
+    without memory 'no memory after [0-9]{1,3} MiB|memory' --cores 2 --memory 300M
+fi
+show=$(sluice show "$dir/abort.h5") || fail 'show'
+check 'show names the failure' grep -q "$at" <<<"$show"
+
+# first NAME MODE ARGS...: it goes wrong once, and all is as if it had not
+first () {
+    local as=first-$1 mode=$1
+    shift
+    job "$dir/$as.ini" items=$n rows=20 vary=1 "mode=first $mode" at=$at marker="$dir/$as.mark"
+    good "$as" "$dir/$as.ini" "$@"
+    check "$as: it happened" test -e "$dir/$as.mark"
+    equal "$as: digest" "$digest" "$all"
+    at_least "$as: retried" "$(field "$as" retried)" 1
+    equal "$as: failed" "$(field "$as" failed)" 0
+    equal "$as: verified" "$(verified "$as")" "$all"
+    look "$dir/$as.h5" --all $n --status complete >/dev/null || fail "$as: rows"
+}
+for mode in abort kill exit error; do
+    first $mode --cores 2
+done
+
+# Workers killed from outside, again and again.
+job "$dir/hunted.ini" items=$n rows=20 vary=1 sleep_us=2000 items_per_task=20
+good calm "$dir/hunted.ini" --serial
+equal 'digest of the calm run' "$digest" "$all"
+hunt () {
+    local pid i
+    for ((i = 0; i < 12; i++)); do
+        sleep 0.12
+        # Leaves of the tree: they have no children of their own.
+        for pid in $(ours); do
+            [ -s "/proc/$pid/task/$pid/children" ] || [ "$pid" = "$1" ] || echo "$pid"
+        done | shuf -n 1 --random-source=<(yes "$i") | xargs -r kill -KILL 2>/dev/null || true
+    done
+}
+FLOW_MARK=$dir "$binary" run "$dir/hunted.ini" -q --json --cores 2 -o "$dir/hunted.h5" \
+    >"$dir/hunted.json" 2>"$dir/hunted.err" &
+master=$!
+wait_for 20 has_items "$dir/hunted.h5" 1 || fail 'hunted: nothing done'
+hunt $master
+status=0
+wait $master || status=$?
+equal "hunted: exit status: $(cat "$dir/hunted.err")" $status 0
+equal 'hunted: digest' "$(field hunted digest)" "$all"
+at_least 'hunted: retried' "$(field hunted retried)" 3
+equal 'hunted: verified' "$(verified hunted)" "$all"
+
+# --fail-fast ends at once.
+job "$dir/fast.ini" items=$n rows=20 vary=1 mode=abort at=3 sleep_us=20000 crash_limit=1
+run fast "$dir/fast.ini" --cores 2 --fail-fast
+equal 'fail-fast: exit status' $status 1
+at_most 'fail-fast: done' "$(field fast done)" 500
+check 'fail-fast: verify' sluice verify "$dir/fast.h5" >/dev/null
+nothing_left end

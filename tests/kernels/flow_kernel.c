@@ -1,0 +1,225 @@
+/* This Source Code Form is subject to the terms of the Mozilla Public License,
+ * v. 2.0 (LICENSE). */
+
+/* The kernel of the flow tests: rows that a reader can work out anew from the
+ * item alone, results as large as asked for, and all that can go wrong.
+ *
+ *   items     how many
+ *   rows      of table `samples` for an item: so many, or with vary = 1 from
+ *             none to so many, as ((item * 0x9e3779b97f4a7c15) >> 40) says
+ *   bulk_kib  rows of 1 KiB of table `bulk` for an item
+ *   sleep_us  that an item takes
+ *   mode, at  what happens in the middle of item `at`; with `first` in front of
+ *             it only when the file `marker` is not there yet (it is made)
+ *   yield     0: never give work back
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "sluice/kernel.h"
+
+typedef struct {
+    uint64_t item;
+    uint32_t k;
+    double x, u;
+} __attribute__ ((packed)) sample_t;
+
+typedef struct {
+    uint64_t item, fill[127];
+} bulk_t;
+
+enum { BULK_AT_ONCE = 64, FLOOD_BYTES = 20 << 20 };
+
+typedef struct {
+    uint64_t rows, vary, bulk_kib, sleep_us, at, yield;
+    char mode[32], marker[512];
+    bool first, escaped;
+    bulk_t bulk[BULK_AT_ONCE];
+} state_t;
+
+static int plan (sluice_plan_t *p, sluice_error_t *err)
+{
+    uint64_t items = 0, bulk_kib = 0;
+    const sluice_params_t *params = sluice_plan_params (p);
+    if (sluice_params_u64 (params, "items", &items, err) ||
+        sluice_params_u64 (params, "bulk_kib", &bulk_kib, err) ||
+        sluice_plan_items (p, items, err) ||
+        sluice_plan_table (p, "samples", "{item:<u8, k:<u4, x:<f8, u:<f8}", err) ||
+        sluice_plan_table (p, "notes", "{item:<u8, what:|S8}", err))
+        return -1;
+    return bulk_kib ? sluice_plan_table (p, "bulk", "{item:<u8, fill:(127)<u8}", err) : 0;
+}
+
+static int open_inputs (sluice_inputs_t *inputs, void **out, sluice_error_t *err)
+{
+    const sluice_params_t *params = sluice_inputs_params (inputs);
+    const char *mode = sluice_params_get (params, "mode");
+    const char *marker = sluice_params_get (params, "marker");
+    state_t *s = calloc (1, sizeof *s);
+    if (!s)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    s->rows = s->yield = 1;
+    s->at = UINT64_MAX;
+    if (sluice_params_u64 (params, "rows", &s->rows, err) ||
+        sluice_params_u64 (params, "vary", &s->vary, err) ||
+        sluice_params_u64 (params, "bulk_kib", &s->bulk_kib, err) ||
+        sluice_params_u64 (params, "sleep_us", &s->sleep_us, err) ||
+        sluice_params_u64 (params, "at", &s->at, err) ||
+        sluice_params_u64 (params, "yield", &s->yield, err)) {
+        free (s);
+        return -1;
+    }
+    s->first = mode && strncmp (mode, "first ", 6) == 0;
+    snprintf (s->mode, sizeof s->mode, "%s", mode ? mode + (s->first ? 6 : 0) : "");
+    snprintf (s->marker, sizeof s->marker, "%s", marker ? marker : "");
+    *out = s;
+    return 0;
+}
+
+static void close_inputs (void *state)
+{
+    free (state);
+}
+
+/* Children that leave the worker's session, and theirs that are orphans. */
+static void escape (state_t *s)
+{
+    if (s->escaped)
+        return;
+    s->escaped = true;
+    if (fork () != 0)
+        return;
+    setsid ();
+    signal (SIGTERM, SIG_IGN);
+    signal (SIGHUP, SIG_IGN);
+    if (fork () == 0)
+        setsid ();
+    for (;;)
+        pause ();
+}
+
+/* All the memory that it can get, up to 4 GiB. */
+static int eat (sluice_error_t *err)
+{
+    for (int i = 0; i < 256; i++) {
+        void *block = malloc (16u << 20);
+        if (!block)
+            return sluice_fail (err, SLUICE_EFAILED, "no memory after %d MiB", 16 * i);
+        memset (block, i, 16u << 20);
+    }
+    return sluice_fail (err, SLUICE_EFAILED, "4 GiB of memory and no limit");
+}
+
+static int misbehave (state_t *s, uint64_t item, sluice_error_t *err)
+{
+    if (s->first) {
+        int fd = open (s->marker, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
+        if (fd < 0 && errno == EEXIST)
+            return 0;
+        close (fd);
+    }
+    if (strcmp (s->mode, "abort") == 0) {
+        fprintf (stderr, "about to abort\n");
+        abort ();
+    }
+    if (strcmp (s->mode, "segv") == 0) {
+        signal (SIGSEGV, SIG_DFL);
+        raise (SIGSEGV);
+    }
+    if (strcmp (s->mode, "kill") == 0)
+        raise (SIGKILL);
+    if (strcmp (s->mode, "exit") == 0)
+        _exit (0);
+    if (strcmp (s->mode, "memory") == 0)
+        return eat (err);
+    if (strcmp (s->mode, "flood") == 0) {
+        static const char line[] = "this line is printed again and again and again\n";
+        for (size_t n = 0; n < FLOOD_BYTES; n += sizeof line - 1)
+            fputs (line, stderr);
+        fputs ("the last line\n", stderr);
+    }
+    if (strcmp (s->mode, "hang") == 0)
+        for (;;)
+            pause ();
+    return sluice_fail (err, SLUICE_EFAILED, "item %llu cannot be computed",
+                        (unsigned long long) item);
+}
+
+static int emit_bulk (sluice_task_t *task, state_t *s, uint64_t item)
+{
+    uint64_t x = (item + 1) * 0x9e3779b97f4a7c15u;
+    for (uint64_t k = 0; k < s->bulk_kib;) {
+        size_t n = s->bulk_kib - k < BULK_AT_ONCE ? s->bulk_kib - k : BULK_AT_ONCE;
+        for (size_t i = 0; i < n; i++) {
+            s->bulk[i].item = item;
+            for (size_t j = 0; j < 127; j++)
+                s->bulk[i].fill[j] = x += 0x632be59bd9b4e019u;
+        }
+        if (sluice_emit (task, item, 2, s->bulk, n))
+            return -1;
+        k += n;
+    }
+    return 0;
+}
+
+static int one_item (sluice_task_t *task, state_t *s, uint64_t item, sluice_error_t *err)
+{
+    uint64_t n = s->rows;
+    if (s->vary)
+        n = ((item * 0x9e3779b97f4a7c15u) >> 40) % (s->rows + 1);
+    for (uint64_t k = 0; k < n; k++) {
+        sample_t row = {item, (uint32_t) k, (double) item * 0.5 + (double) k, 0};
+        double u;
+        sluice_random (task, item, 1, k, &u, 1);
+        row.u = u;
+        if (sluice_emit (task, item, 0, &row, 1))
+            return -1;
+        if (item == s->at && k == n / 2 && misbehave (s, item, err))
+            return -1;
+    }
+    if (n == 0 && item == s->at && misbehave (s, item, err))
+        return -1;
+    if (item % 3 == 0) {
+        char bytes[16] = {0};
+        memcpy (bytes, &item, sizeof item);
+        snprintf (bytes + 8, 8, "%u", (unsigned) (item % 1000));
+        if (sluice_emit (task, item, 1, bytes, 1))
+            return -1;
+    }
+    return s->bulk_kib ? emit_bulk (task, s, item) : 0;
+}
+
+static int run (sluice_task_t *task, void *state, uint64_t first, uint64_t stop,
+                sluice_error_t *err)
+{
+    state_t *s = state;
+    const struct timespec nap = {(time_t) (s->sleep_us / 1000000),
+                                 (long) (s->sleep_us % 1000000) * 1000};
+    for (uint64_t item = first; item < stop; item++) {
+        if (s->yield && sluice_yield (task, item))
+            return 0;
+        if (strcmp (s->mode, "escape") == 0)
+            escape (s);
+        if (s->sleep_us)
+            nanosleep (&nap, NULL);
+        if (one_item (task, s, item, err))
+            return -1;
+    }
+    return 0;
+}
+
+const sluice_kernel_t sluice_kernel = {.abi = SLUICE_KERNEL_ABI,
+                                       .name = "flow",
+                                       .plan = plan,
+                                       .open = open_inputs,
+                                       .run = run,
+                                       .close = close_inputs};
