@@ -66,7 +66,9 @@ static int sink_put (void *arg, uint32_t handle, const piece_t *piece)
     const struct timespec step = {.tv_sec = 1};
     int rc;
     double waited = 0;
-    while ((rc = writer_piece (self->writer, 0, piece, self->segment[handle],
+    piece_t ours = *piece;
+    memcpy (ours.run, self->job->run, RUN_BYTES);
+    while ((rc = writer_piece (self->writer, 0, &ours, self->segment[handle],
                                &self->error)) &&
            writer_disk_full (self->writer) && !interrupted &&
            waited < self->job->options.disk_wait) {
