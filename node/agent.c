@@ -348,8 +348,12 @@ static void end (agent_t *self, const char *why)
     desk_destroy (&self->desk);
     nursery_destroy (&host->nursery);
     slots_destroy (&host->slots);
-    if (self->signals >= 0)
+    if (self->signals >= 0) {
+        struct signalfd_siginfo info;    /* or it would strike when unmasked */
+        while (read (self->signals, &info, sizeof info) > 0)
+            ;
         close (self->signals);
+    }
     if (self->masked)
         sigprocmask (SIG_SETMASK, &self->old_mask, NULL);
 }
