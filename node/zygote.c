@@ -130,8 +130,8 @@ static int open_inputs (zygote_t *self, sluice_error_t *err)
         return -1;
     /* They stay: the workers inherit what the kernel made of them. */
     sluice_inputs_t *inputs =
-        inputs_new (self->share, hello->params, hello->seed, hello->items,
-                    hello->inputs, hello->files, hello->nfiles, err);
+        inputs_new (self->share, hello->params, hello->seed, hello->items, hello->inputs,
+                    hello->files, hello->nfiles, err);
     if (!inputs)
         return -1;
     const sluice_kernel_t *api = kernel_api (self->kernel);

@@ -4,7 +4,7 @@
 /* A kernel that misbehaves as asked, for test_nursery. An item is
  * 1000000 * what + detail. */
 
-#define _GNU_SOURCE
+#define _GNU_SOURCE 1
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,6 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
-#define _GNU_SOURCE
 #include <criterion/criterion.h>
 
 #include <signal.h>
