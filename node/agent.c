@@ -416,7 +416,7 @@ static const char *loop (agent_t *self, sluice_error_t *err)
             return why;
         int64_t now = now_ms ();
         if (now - last > SILENCE_MS)
-            desk_forget (self->desk, "the node stood still for 10 s", now);
+            desk_forget (self->desk, "the node stood still for 8 s", now);
         last = now;
         if (host->zap)
             zap_answer (host->zap);

@@ -10,7 +10,7 @@
  * cores by priority (a step of one is twice the share) and, within that,
  * evenly.
  *
- * A master that is silent for ten seconds is gone: its run ends here. So does
+ * A master that is silent for eight seconds is gone: its run ends here. So does
  * every run when the agent itself did not run for that long (stopped, or the
  * machine slept): whatever it held then belongs to the past.
  */

@@ -389,7 +389,7 @@ void session_turn (session_t *self, bool patient, int64_t now)
     if (self->state == ENDED)
         return;
     if (now - self->heard > SILENCE_MS) {
-        session_end (self, "this master was silent for 10 s", now);
+        session_end (self, "its master was silent for 8 s", now);
         return;
     }
     if (now - self->heard > PING_MS && now - self->pinged > PING_MS) {

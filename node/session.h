@@ -19,8 +19,9 @@
 #include "proto/zap.h"
 
 enum {
-    SILENCE_MS = 10000, /* a master not heard for so long is gone (I9) */
-    PING_MS = 2000      /* not heard for so long: ask */
+    SILENCE_MS = 8000, /* a master not heard for so long is gone: all of its run is to
+                          be gone within 10 s (I9) */
+    PING_MS = 2000     /* not heard for so long: ask */
 };
 
 /* The agent, as its sessions see it. All borrowed. */
