@@ -28,6 +28,9 @@ int cmd_fail (const char *name, const sluice_error_t *err);
 int cmd_usage (const char *name, const char *format, ...)
     __attribute__ ((format (printf, 2, 3)));
 
+/* The same for what getopt_long (opterr 0) has just refused. */
+int cmd_bad_option (const char *name, char **argv);
+
 /* Sizes as on the command line: 64M, 1G (powers of 1024). */
 bool cmd_size (const char *text, uint64_t *size);
 bool cmd_number (const char *text, uint64_t *number);

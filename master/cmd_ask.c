@@ -76,6 +76,7 @@ int cmd_nodes (int argc, char **argv)
     bool json = false;
     int option;
     optind = 1;
+    opterr = 0; /* the one line is ours */
     while ((option = getopt_long (argc, argv, "h", options, NULL)) != -1) {
         if (option == 'h') {
             fputs ("Usage: sluice nodes [DIR] [--key FILE] [--json]\n\n"
@@ -90,7 +91,7 @@ int cmd_nodes (int argc, char **argv)
         else if (option == 'j')
             json = true;
         else
-            return cmd_usage ("nodes", "bad option");
+            return cmd_bad_option ("nodes", argv);
     }
     sluice_error_t err = {0};
     share_t *share = NULL;
@@ -163,6 +164,7 @@ int cmd_cancel (int argc, char **argv)
     const char *key = NULL, *where = ".";
     int option;
     optind = 1;
+    opterr = 0; /* the one line is ours */
     while ((option = getopt_long (argc, argv, "h", options, NULL)) != -1) {
         if (option == 'h') {
             fputs ("Usage: sluice cancel RUN [--share DIR] [--key FILE]\n\n"
@@ -179,7 +181,7 @@ int cmd_cancel (int argc, char **argv)
         else if (option == 's')
             where = optarg;
         else
-            return cmd_usage ("cancel", "bad option");
+            return cmd_bad_option ("cancel", argv);
     }
     if (optind + 1 != argc ||
         strspn (argv[optind], "0123456789abcdef") != strlen (argv[optind]) ||

@@ -90,6 +90,7 @@ int cmd_plot (int argc, char **argv)
     sluice_error_t err = {0};
     int option, status = 0;
     optind = 1;
+    opterr = 0; /* the one line is ours */
     while ((option = getopt_long (argc, argv, "o:h", options, NULL)) != -1) {
         if (option == 'h') {
             fputs (
@@ -103,7 +104,7 @@ int cmd_plot (int argc, char **argv)
         else if (option == 'i')
             imt = optarg;
         else
-            return cmd_usage ("plot", "bad option");
+            return cmd_bad_option ("plot", argv);
     }
     if (optind + 1 != argc)
         return cmd_usage ("plot", "which file?");

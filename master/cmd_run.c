@@ -269,7 +269,7 @@ static int run_job (const run_options_t *o)
     job_t *job = job_open (o, &err);
     if (!job)
         return cmd_fail ("run", &err);
-    announce (job);
+    job->begun = announce;
     int rc = (o->serial ? run_serial : run_cluster) (job, &result, &err);
     int status =
         rc == 0 ? result.failed ? SLUICE_EFAILED : SLUICE_OK : sluice_exit_status (&err);
@@ -288,6 +288,7 @@ int cmd_run (int argc, char **argv)
     run_options_t o = {.disk_wait = 600};
     int option, status = 0;
     optind = 1;
+    opterr = 0; /* the one line is ours */
     while (status == 0 &&
            (option = getopt_long (argc, argv, "o:qh", OPTIONS, NULL)) != -1) {
         if (option == 'h') {
@@ -295,7 +296,7 @@ int cmd_run (int argc, char **argv)
             goto done;
         }
         if (option == '?')
-            status = cmd_usage ("run", "bad option");
+            status = cmd_bad_option ("run", argv);
         else
             status = take (&o, option, optarg);
     }

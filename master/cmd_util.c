@@ -3,6 +3,7 @@
 
 #include "master/cmd.h"
 
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,11 @@ int cmd_usage (const char *name, const char *format, ...)
     fprintf (stderr, "; see: sluice %s --help\n", name);
     va_end (args);
     return SLUICE_EINPUT;
+}
+
+int cmd_bad_option (const char *name, char **argv)
+{
+    return cmd_usage (name, "'%s' is unknown, or lacks its value", argv[optind - 1]);
 }
 
 /* The parsers of job files serve the command line too. */

@@ -28,12 +28,13 @@ typedef struct {      /* the command line; zero: not given */
     size_t nnodes;
 } run_options_t;
 
-typedef struct {
+typedef struct job {
     run_options_t options;
-    char *name;   /* of the job, for people */
-    char *folder; /* absolute, of the job file */
-    char *output; /* path of the file to write */
-    char *owner;  /* user@host */
+    void (*begun) (const struct job *job); /* set by who runs it; may be NULL */
+    char *name;                            /* of the job, for people */
+    char *folder;                          /* absolute, of the job file */
+    char *output;                          /* path of the file to write */
+    char *owner;                           /* user@host */
     sluice_params_t *params;
     share_t *share;     /* the unconfined one if there is none */
     cluster_t *cluster; /* NULL: nobody but this machine */

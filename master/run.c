@@ -418,6 +418,8 @@ static int set_up (run_t *self, sluice_error_t *err)
         return -1;
     char *inputs = write_inputs (self, err);
     writer_t *writer = inputs ? open_writer (job, err) : NULL;
+    if (writer && job->begun)
+        job->begun (job);
     self->context = zmq_ctx_new ();
     self->gate = gate_new (job->options.window);
     self->sched = sched_new (&(sched_options_t){.items = job->plan->items,

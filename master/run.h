@@ -26,6 +26,8 @@ typedef struct {
     const char *data_path; /* how results travelled: memory, ipc, tcp+curve */
 } run_result_t;
 
+/* Both call job->begun, if there is one, when the output is open. */
+
 /* Run the job on nodes. 0: ended in order (look at result->status); -1: could
  * not (err->code says how: no nodes, output, system). */
 int run_cluster (job_t *job, run_result_t *result, sluice_error_t *err);
