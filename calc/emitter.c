@@ -3,114 +3,152 @@
 
 #include "calc/emitter.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <xxhash.h>
 
-/* What is being gathered of one table. */
-typedef struct {
-    const char *name;
-    size_t row_bytes;
-    uint64_t chunk_rows;
-    uint8_t *segment; /* NULL: none open */
-    uint32_t handle;
-    uint64_t rows; /* in the segment */
-    uint64_t sent; /* rows of this task that left */
-    /* the item being hashed, and its rows so far */
-    bool hashing;
-    uint64_t item, item_rows;
-    item_hash_t *hash;
-    item_rows_t run; /* items with equally many rows; first == stop: none */
-} column_t;
-
-struct emitter {
-    emitter_sink_t sink;
-    uint32_t segment;
-    size_t ntables; /* of the job; columns[ntables] is the items table */
-    column_t *columns;
-    task_t task;
-    uint64_t item; /* the last seen */
-    bool any;      /* an item was seen */
-    uint8_t digest[DIGEST_BYTES];
-    const char *error;
+enum {
+    /* Counts of rows wait here, so that a small task needs no segment for them. */
+    STAGE_ROWS = 256,
+    PAGE = 4096,
+    ERROR_TEXT = 400
 };
 
-/* ---- making one ------------------------------------------------------------ */
+/* What is known of one table: of the job's, and of the counts of rows. */
+typedef struct {
+    char *name;
+    uint64_t row_bytes;
+    uint64_t chunk_bytes;
+    uint64_t sent;   /* rows that left in this attempt */
+    uint8_t *data;   /* of the segment that its rows are gathered in, or NULL */
+    uint64_t filled; /* bytes of it */
+    uint32_t handle;
+    bool in_item; /* `hash` is in the midst of `item` */
+    uint64_t item;
+    uint64_t item_rows;
+    item_hash_t *hash;
+    item_rows_t run; /* items of equal rows so far; none while stop is 0 */
+} stream_t;
 
-static int row_bytes_of (const table_t *table, size_t *bytes, sluice_error_t *err)
+struct emitter {
+    size_t ntables;
+    stream_t *streams; /* ntables + 1: the last one is the counts of rows */
+    uint64_t segment;
+    emitter_sink_t sink;
+    item_rows_t stage[STAGE_ROWS];
+    size_t nstage;
+    task_t task;
+    uint64_t item; /* the last one that was named */
+    uint64_t stop; /* first item that must not be emitted */
+    bool any;      /* rows were emitted */
+    bool yielded;
+    bool ended; /* the sink or an error ended the task */
+    double waited;
+    uint8_t digest[DIGEST_BYTES];
+    piece_t piece; /* its fixed fields are filled by emitter_begin */
+    char error[ERROR_TEXT];
+};
+
+/* Bytes of a row and of a chunk of each table. */
+static int measure (const table_t *table, uint64_t *row, uint64_t *chunk,
+                    sluice_error_t *err)
 {
     sluice_dtype_t *dtype = sluice_dtype_parse (table->dtype, strlen (table->dtype), err);
     if (!dtype)
         return sluice_fail_at (err, "table %s", table->name);
-    *bytes = sluice_dtype_size (dtype);
+    *row = sluice_dtype_size (dtype);
     sluice_dtype_destroy (&dtype);
-    if (*bytes == 0 || *bytes > ROW_MAX_BYTES || table->chunk_rows == 0 ||
-        table->chunk_rows > UINT32_MAX / *bytes)
-        return sluice_fail (
-            err, SLUICE_EINPUT,
-            "table %s: rows of %zu bytes in chunks of %llu cannot be sent", table->name,
-            *bytes, (unsigned long long) table->chunk_rows);
+    if (*row == 0 || *row > ROW_MAX_BYTES)
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "table %s: rows of %llu bytes: at most %d", table->name,
+                            (unsigned long long) *row, ROW_MAX_BYTES);
+    if (__builtin_mul_overflow (*row, table->chunk_rows, chunk) || *chunk == 0 ||
+        *chunk > UINT32_MAX)
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "table %s: a chunk of %llu rows of %llu bytes is not "
+                            "between 1 byte and 4 GiB",
+                            table->name, (unsigned long long) table->chunk_rows,
+                            (unsigned long long) *row);
     return 0;
 }
 
-/* The items table is one of ours: its chunks are small, its rows few. */
-static table_t items_table (void)
+static uint64_t items_chunk (void)
 {
-    return (table_t){.name = (char *) ITEMS_TABLE_NAME,
-                     .dtype = (char *) ITEMS_TABLE_DTYPE,
-                     .chunk_rows = chunk_rows_for (sizeof (item_rows_t))};
+    return chunk_rows_for (sizeof (item_rows_t)) * sizeof (item_rows_t);
 }
 
 uint32_t segment_for (const table_t *tables, size_t ntables, sluice_error_t *err)
 {
-    uint64_t most = 0;
-    for (size_t i = 0; i <= ntables; i++) {
-        table_t table = i < ntables ? tables[i] : items_table ();
-        size_t bytes;
-        if (row_bytes_of (&table, &bytes, err))
+    uint64_t most = items_chunk ();
+    for (size_t i = 0; i < ntables; i++) {
+        uint64_t row, chunk;
+        if (measure (&tables[i], &row, &chunk, err) == -1)
             return 0;
-        if (bytes * table.chunk_rows > most)
-            most = bytes * table.chunk_rows;
+        if (chunk > most)
+            most = chunk;
     }
-    /* Whole pages, since a segment is mapped. */
-    most = (most + 4095) & ~UINT64_C (4095);
-    if (most > UINT32_MAX - 4096) {
-        sluice_fail (err, SLUICE_EINPUT, "a chunk would take more than 4 GiB");
+    most = (most + PAGE - 1) & ~(uint64_t) (PAGE - 1); /* it will be mapped */
+    if (most > UINT32_MAX) {
+        sluice_fail (err, SLUICE_EINPUT, "a chunk would take 4 GiB");
         return 0;
     }
     return (uint32_t) most;
 }
 
+/* ---- making ------------------------------------------------------------- */
+
+static int make_streams (emitter_t *self, const table_t *tables, sluice_error_t *err)
+{
+    for (size_t i = 0; i < self->ntables; i++) {
+        stream_t *stream = &self->streams[i];
+        if (measure (&tables[i], &stream->row_bytes, &stream->chunk_bytes, err) == -1)
+            return -1;
+        if (stream->chunk_bytes > self->segment)
+            return sluice_fail (
+                err, SLUICE_EINPUT,
+                "table %s: a chunk of %llu bytes in segments of %llu bytes",
+                tables[i].name, (unsigned long long) stream->chunk_bytes,
+                (unsigned long long) self->segment);
+        stream->name = strdup (tables[i].name);
+        stream->hash = item_hash_new ();
+        if (!stream->name || !stream->hash)
+            return sluice_fail (err, SLUICE_ESYSTEM, "out of memory for the emitter");
+    }
+    stream_t *items = &self->streams[self->ntables];
+    items->row_bytes = sizeof (item_rows_t);
+    items->chunk_bytes = items_chunk ();
+    if (items->chunk_bytes > self->segment)
+        return sluice_fail (
+            err, SLUICE_EINPUT, "segments of %llu bytes: at least %llu are needed",
+            (unsigned long long) self->segment, (unsigned long long) items->chunk_bytes);
+    return 0;
+}
+
 emitter_t *emitter_new (const table_t *tables, size_t ntables, uint32_t segment,
                         const emitter_sink_t *sink, sluice_error_t *err)
 {
-    emitter_t *self = calloc (1, sizeof *self);
-    if (self)
-        self->columns = calloc (ntables + 1, sizeof *self->columns);
-    if (!self || !self->columns) {
-        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-        emitter_destroy (&self);
+    if (ntables > MSG_MAX_TABLES) {
+        sluice_fail (err, SLUICE_EINPUT, "%zu tables: at most %d", ntables,
+                     MSG_MAX_TABLES);
         return NULL;
     }
-    self->sink = *sink;
-    self->segment = segment;
-    self->ntables = ntables;
-    self->error = "";
-    for (size_t i = 0; i <= ntables; i++) {
-        table_t table = i < ntables ? tables[i] : items_table ();
-        column_t *c = &self->columns[i];
-        c->name = table.name;
-        c->chunk_rows = table.chunk_rows;
-        c->hash = item_hash_new ();
-        if (!c->hash || row_bytes_of (&table, &c->row_bytes, err) ||
-            c->row_bytes * c->chunk_rows > segment) {
-            if (!err || err->code == SLUICE_OK)
-                sluice_fail (err, SLUICE_EINPUT, "a segment of %u bytes is too small",
-                             segment);
-            emitter_destroy (&self);
-            return NULL;
-        }
+    emitter_t *self = calloc (1, sizeof *self);
+    if (self)
+        self->streams = calloc (ntables + 1, sizeof *self->streams);
+    if (!self || !self->streams) {
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory for the emitter");
+        free (self);
+        return NULL;
     }
+    self->ntables = ntables;
+    self->segment = segment;
+    self->sink = *sink;
+    self->ended = true; /* no task has begun */
+    if (make_streams (self, tables, err) == -1)
+        emitter_destroy (&self);
     return self;
 }
 
@@ -119,264 +157,378 @@ void emitter_destroy (emitter_t **self_p)
     emitter_t *self = *self_p;
     if (!self)
         return;
-    for (size_t i = 0; self->columns && i <= self->ntables; i++)
-        item_hash_destroy (&self->columns[i].hash);
-    free (self->columns);
+    emitter_abort (self);
+    for (size_t i = 0; i <= self->ntables; i++) {
+        free (self->streams[i].name);
+        item_hash_destroy (&self->streams[i].hash);
+    }
+    free (self->streams);
     free (self);
     *self_p = NULL;
 }
 
+/* ---- pieces ------------------------------------------------------------- */
+
+static int end (emitter_t *self)
+{
+    self->ended = true;
+    return -1;
+}
+
+static int wrong (emitter_t *self, const char *format, ...)
+    __attribute__ ((format (printf, 2, 3)));
+
+/* The kernel did something wrong: say what, end the task. */
+static int wrong (emitter_t *self, const char *format, ...)
+{
+    va_list args;
+    va_start (args, format);
+    vsnprintf (self->error, sizeof self->error, format, args);
+    va_end (args);
+    return end (self);
+}
+
+static part_t describe (const emitter_t *self, size_t table, const void *data,
+                        uint64_t bytes)
+{
+    const stream_t *stream = &self->streams[table];
+    return (part_t){.table = (uint32_t) table,
+                    .row = stream->sent,
+                    .rows = bytes / stream->row_bytes,
+                    .bytes = bytes,
+                    .xxh3 = XXH3_64bits (data, (size_t) bytes)};
+}
+
+/* Send what a table has gathered as a piece of its own. */
+static int put_data (emitter_t *self, size_t table)
+{
+    stream_t *stream = &self->streams[table];
+    piece_t *piece = &self->piece;
+    piece->kind = PIECE_DATA;
+    piece->nparts = 1;
+    piece->parts[0] = describe (self, table, stream->data, stream->filled);
+    piece->payload = stream->filled;
+    stream->sent += piece->parts[0].rows;
+    stream->data = NULL;
+    stream->filled = 0;
+    if (self->sink.put (self->sink.arg, stream->handle, piece) == -1)
+        return end (self);
+    return 0;
+}
+
+/* The open segment that holds most; NULL if none is open. */
+static stream_t *fullest (emitter_t *self)
+{
+    stream_t *most = NULL;
+    for (size_t i = 0; i <= self->ntables; i++) {
+        stream_t *stream = &self->streams[i];
+        if (stream->data && (!most || stream->filled > most->filled))
+            most = stream;
+    }
+    return most;
+}
+
+static double seconds_now (void)
+{
+    struct timespec now;
+    clock_gettime (CLOCK_MONOTONIC, &now);
+    return (double) now.tv_sec + 1e-9 * (double) now.tv_nsec;
+}
+
+/* A segment, whatever it takes. NULL: the task has ended. */
+static uint8_t *get_segment (emitter_t *self, uint32_t *handle)
+{
+    void *data = self->sink.get (self->sink.arg, false, handle);
+    if (data)
+        return data;
+    stream_t *most = fullest (self);
+    if (most && put_data (self, (size_t) (most - self->streams)) == -1)
+        return NULL;
+    double before = seconds_now ();
+    data = self->sink.get (self->sink.arg, true, handle);
+    self->waited += seconds_now () - before;
+    if (!data)
+        end (self);
+    return data;
+}
+
+/* Copy whole rows to a table's segments; full ones leave. The rows are hashed
+ * where they were just copied to, while they are in the cache. */
+static int append (emitter_t *self, size_t table, const uint8_t *rows, uint64_t bytes)
+{
+    stream_t *stream = &self->streams[table];
+    while (bytes > 0) {
+        if (!stream->data) {
+            uint32_t handle = 0;
+            uint8_t *data = get_segment (self, &handle);
+            if (!data)
+                return -1;
+            stream->data = data;
+            stream->handle = handle;
+            stream->filled = 0;
+        }
+        uint64_t room = stream->chunk_bytes - stream->filled;
+        uint64_t now = bytes < room ? bytes : room;
+        uint8_t *to = stream->data + stream->filled;
+        memcpy (to, rows, (size_t) now);
+        if (stream->hash)
+            item_hash_rows (stream->hash, to, (size_t) now);
+        stream->filled += now;
+        rows += now;
+        bytes -= now;
+        if (stream->filled == stream->chunk_bytes && put_data (self, table) == -1)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- rows of each item -------------------------------------------------- */
+
+static int count (emitter_t *self, const item_rows_t *run)
+{
+    if (self->nstage == STAGE_ROWS) {
+        self->nstage = 0;
+        if (append (self, self->ntables, (const uint8_t *) self->stage,
+                    sizeof self->stage) == -1)
+            return -1;
+    }
+    self->stage[self->nstage++] = *run;
+    return 0;
+}
+
+/* The present item of a table has all its rows. */
+static int close_item (emitter_t *self, size_t table)
+{
+    stream_t *stream = &self->streams[table];
+    if (!stream->in_item)
+        return 0;
+    uint8_t digest[DIGEST_BYTES];
+    item_hash_end (stream->hash, digest);
+    digest_add (self->digest, digest);
+    stream->in_item = false;
+    item_rows_t *run = &stream->run;
+    if (run->stop == stream->item && run->rows == stream->item_rows &&
+        run->stop > run->first) {
+        run->stop++;
+        return 0;
+    }
+    if (run->stop > run->first && count (self, run) == -1)
+        return -1;
+    *run = (item_rows_t){.table = (uint32_t) table,
+                         .first = stream->item,
+                         .stop = stream->item + 1,
+                         .rows = stream->item_rows};
+    return 0;
+}
+
+static int close_items (emitter_t *self)
+{
+    for (size_t i = 0; i < self->ntables; i++) {
+        if (close_item (self, i) == -1)
+            return -1;
+        item_rows_t *run = &self->streams[i].run;
+        if (run->stop > run->first && count (self, run) == -1)
+            return -1;
+        *run = (item_rows_t){0};
+    }
+    /* Where a segment of counts is open already, the staged ones go into it;
+     * any beyond its end stay and ride with the tails. */
+    stream_t *items = &self->streams[self->ntables];
+    if (!items->data || self->nstage == 0)
+        return 0;
+    size_t room = (size_t) (items->chunk_bytes - items->filled) / sizeof *self->stage;
+    size_t now = self->nstage < room ? self->nstage : room;
+    self->nstage -= now;
+    if (append (self, self->ntables, (const uint8_t *) self->stage,
+                now * sizeof *self->stage) == -1)
+        return -1;
+    memmove (self->stage, self->stage + now, self->nstage * sizeof *self->stage);
+    return 0;
+}
+
+/* ---- a task ------------------------------------------------------------- */
+
+static void forget (emitter_t *self)
+{
+    for (size_t i = 0; i <= self->ntables; i++) {
+        stream_t *stream = &self->streams[i];
+        if (stream->data)
+            self->sink.give_back (self->sink.arg, stream->handle);
+        stream->data = NULL;
+        stream->filled = 0;
+        stream->sent = 0;
+        stream->in_item = false;
+        stream->run = (item_rows_t){0};
+    }
+    self->nstage = 0;
+}
+
+void emitter_abort (emitter_t *self)
+{
+    forget (self);
+    self->ended = true;
+}
+
 void emitter_begin (emitter_t *self, const task_t *task)
 {
+    forget (self);
     self->task = *task;
     self->item = task->first;
-    self->any = false;
-    self->error = "";
+    self->stop = task->stop;
+    self->any = self->yielded = self->ended = false;
+    self->waited = 0;
+    self->error[0] = 0;
     memset (self->digest, 0, sizeof self->digest);
-    for (size_t i = 0; i <= self->ntables; i++) {
-        column_t *c = &self->columns[i];
-        c->rows = c->sent = 0;
-        c->hashing = false;
-        c->run = (item_rows_t){0};
-    }
+    memset (&self->piece, 0, sizeof self->piece);
+    self->piece.task = task->task;
+    self->piece.attempt = task->attempt;
+    self->piece.first = task->first;
+    self->piece.stop = task->stop;
 }
 
-/* ---- pieces ------------------------------------------------------------------ */
-
-/* Send what is gathered of table `i` as a DATA piece. */
-static int send_data (emitter_t *self, size_t i)
+static int refuse_item (emitter_t *self, uint64_t item)
 {
-    column_t *c = &self->columns[i];
-    uint64_t bytes = c->rows * c->row_bytes;
-    piece_t piece = {.kind = PIECE_DATA,
-                     .task = self->task.task,
-                     .attempt = self->task.attempt,
-                     .first = self->task.first,
-                     .stop = self->task.stop,
-                     .nparts = 1,
-                     .payload = bytes};
-    piece.parts[0] = (part_t){.table = (uint32_t) i,
-                              .row = c->sent,
-                              .rows = c->rows,
-                              .bytes = bytes,
-                              .xxh3 = XXH3_64bits (c->segment, bytes)};
-    c->segment = NULL;
-    c->sent += c->rows;
-    c->rows = 0;
-    return self->sink.put (self->sink.arg, c->handle, &piece);
-}
-
-/* The table whose partial chunk takes the most bytes; -1: there is none. */
-static int largest_partial (const emitter_t *self)
-{
-    int best = -1;
-    uint64_t most = 0;
-    for (size_t i = 0; i <= self->ntables; i++) {
-        const column_t *c = &self->columns[i];
-        if (c->segment && c->rows * c->row_bytes > most) {
-            most = c->rows * c->row_bytes;
-            best = (int) i;
-        }
-    }
-    return best;
-}
-
-/* Get a segment for table `i`: if none is free, the largest partial chunk
- * makes room, so that what waits is as little as can be. */
-static int open_segment (emitter_t *self, size_t i)
-{
-    column_t *c = &self->columns[i];
-    c->segment = self->sink.get (self->sink.arg, false, &c->handle);
-    if (!c->segment) {
-        int largest = largest_partial (self);
-        if (largest >= 0 && send_data (self, (size_t) largest))
-            return -1;
-        c->segment = self->sink.get (self->sink.arg, true, &c->handle);
-    }
-    return c->segment ? 0 : -1;
-}
-
-static int gather (emitter_t *self, size_t i, const uint8_t *rows, uint64_t n)
-{
-    column_t *c = &self->columns[i];
-    while (n > 0) {
-        if (!c->segment && open_segment (self, i))
-            return -1;
-        uint64_t room = c->chunk_rows - c->rows, part = n < room ? n : room;
-        memcpy (c->segment + c->rows * c->row_bytes, rows, part * c->row_bytes);
-        c->rows += part;
-        rows += part * c->row_bytes;
-        n -= part;
-        if (c->rows == c->chunk_rows && send_data (self, i))
-            return -1;
-    }
-    return 0;
-}
-
-/* ---- items --------------------------------------------------------------------- */
-
-/* Write down the items of a table that had equally many rows. */
-static int flush_run (emitter_t *self, column_t *c)
-{
-    if (c->run.first == c->run.stop)
-        return 0;
-    item_rows_t row = c->run;
-    c->run.first = c->run.stop = 0;
-    return gather (self, self->ntables, (const uint8_t *) &row, 1);
-}
-
-/* The item at hand has all its rows in table `i`. */
-static int close_item (emitter_t *self, size_t i)
-{
-    column_t *c = &self->columns[i];
-    uint8_t digest[DIGEST_BYTES];
-    if (!c->hashing)
-        return 0;
-    c->hashing = false;
-    item_hash_end (c->hash, digest);
-    digest_add (self->digest, digest);
-    if (c->run.first != c->run.stop && c->run.stop == c->item &&
-        c->run.rows == c->item_rows) {
-        c->run.stop++;
-        return 0;
-    }
-    if (flush_run (self, c))
-        return -1;
-    c->run = (item_rows_t){(uint32_t) i, c->item, c->item + 1, c->item_rows};
-    return 0;
-}
-
-static int refuse (emitter_t *self, const char *why)
-{
-    self->error = why;
-    return -1;
+    unsigned long long i = item, first = self->task.first, stop = self->stop;
+    if (item < self->task.first || item >= self->task.stop)
+        return wrong (self,
+                      "it emitted item %llu, which is not of the task's %llu to %llu", i,
+                      first, (unsigned long long) self->task.stop - 1);
+    if (item >= self->stop)
+        return wrong (self,
+                      "it emitted item %llu after sluice_yield took back %llu and on", i,
+                      stop);
+    return wrong (self, "it emitted item %llu after item %llu: items must not decrease",
+                  i, (unsigned long long) self->item);
 }
 
 int emitter_rows (emitter_t *self, uint64_t item, unsigned table, const void *rows,
                   size_t n)
 {
-    if (*self->error)
+    if (self->ended)
         return -1;
     if (table >= self->ntables)
-        return refuse (self, "it emitted rows of a table that its plan did not declare");
-    if (item < self->task.first || item >= self->task.stop)
-        return refuse (self, "it emitted rows of an item that is not in its range");
-    if (self->any && item < self->item)
-        return refuse (self, "it emitted rows of an item smaller than the one before");
-    if (!rows && n > 0)
-        return refuse (self, "it emitted rows from a null pointer");
+        return wrong (self, "it emitted rows of table %u: there are %zu", table,
+                      self->ntables);
+    if (item < self->item || item >= self->stop)
+        return refuse_item (self, item);
     self->item = item;
     self->any = true;
     if (n == 0)
         return 0;
-    column_t *c = &self->columns[table];
-    if (c->hashing && c->item != item && close_item (self, table))
-        return -1;
-    if (!c->hashing) {
-        item_hash_begin (c->hash, c->name, item);
-        c->hashing = true;
-        c->item = item;
-        c->item_rows = 0;
+    stream_t *stream = &self->streams[table];
+    uint64_t bytes;
+    if (!rows || __builtin_mul_overflow (stream->row_bytes, n, &bytes))
+        return wrong (self, "it emitted %zu rows of table %s that cannot be", n,
+                      stream->name);
+    if (!stream->in_item || stream->item != item) {
+        if (close_item (self, table) == -1)
+            return -1;
+        stream->in_item = true;
+        stream->item = item;
+        stream->item_rows = 0;
+        item_hash_begin (stream->hash, stream->name, item);
     }
-    item_hash_rows (c->hash, rows, n * c->row_bytes);
-    c->item_rows += n;
-    return gather (self, table, rows, n);
+    stream->item_rows += n;
+    return append (self, table, rows, bytes);
 }
 
 bool emitter_yield (emitter_t *self, uint64_t next)
 {
-    if (*self->error || next < self->task.first || next > self->task.stop)
+    if (self->ended || self->yielded)
+        return true;
+    if (next < self->item || (next == self->item && self->any)) {
+        wrong (self, "it called sluice_yield for item %llu after rows of item %llu",
+               (unsigned long long) next, (unsigned long long) self->item);
+        return true;
+    }
+    /* The first item is always done, so that every attempt gets on. */
+    if (next == self->task.first || next >= self->task.stop)
         return false;
-    if (!self->any || next > self->item)
-        self->item = next < self->task.stop ? next : self->task.stop - 1;
-    self->any = true;
-    /* The first item is done in any case: a task must not come back whole. */
-    if (next <= self->task.first || !self->sink.yield ||
-        !self->sink.yield (self->sink.arg, next))
+    self->item = next;
+    self->any = false;
+    if (!self->sink.yield || !self->sink.yield (self->sink.arg, next))
         return false;
-    self->task.stop = next;
+    self->stop = next;
+    self->yielded = true;
     return true;
 }
 
-/* ---- the end of a task ------------------------------------------------------------ */
-
-/* Lay the tails of all tables behind each other in one segment, the first
- * open one being kept where it is. */
-static int send_done (emitter_t *self, piece_t *done)
+/* Bytes of all tails, staged counts with them. */
+static uint64_t tails (const emitter_t *self)
 {
-    uint64_t total = 0;
+    uint64_t sum = self->nstage * sizeof *self->stage;
     for (size_t i = 0; i <= self->ntables; i++)
-        total += self->columns[i].rows * self->columns[i].row_bytes;
-    while (total > self->segment) {
-        column_t *c = &self->columns[largest_partial (self)];
-        total -= c->rows * c->row_bytes;
-        if (send_data (self, (size_t) (c - self->columns)))
+        sum += self->streams[i].data ? self->streams[i].filled : 0;
+    return sum;
+}
+
+/* Put `bytes` of a table behind what the last piece's payload holds so far. */
+static void add_part (piece_t *piece, const emitter_t *self, size_t table, uint8_t *base,
+                      const void *data, uint64_t bytes)
+{
+    if (base + piece->payload != data)
+        memcpy (base + piece->payload, data, (size_t) bytes);
+    piece->parts[piece->nparts++] = describe (self, table, base + piece->payload, bytes);
+    piece->payload += bytes;
+}
+
+static int put_done (emitter_t *self)
+{
+    while (tails (self) > self->segment)
+        if (put_data (self, (size_t) (fullest (self) - self->streams)) == -1)
             return -1;
-    }
-    uint8_t *segment = NULL;
+    piece_t *piece = &self->piece;
+    piece->kind = PIECE_DONE;
+    piece->nparts = 0;
+    piece->payload = 0;
+    piece->stop = self->stop;
+    memcpy (piece->digest, self->digest, sizeof piece->digest);
+
+    stream_t *first = fullest (self);
     uint32_t handle = 0;
-    for (size_t i = 0; i <= self->ntables; i++) {
-        column_t *c = &self->columns[i];
-        uint64_t bytes = c->rows * c->row_bytes;
-        if (!c->segment)
-            continue;
-        if (bytes > 0) {
-            uint8_t *at = segment ? segment + done->payload : c->segment;
-            if (segment)
-                memcpy (at, c->segment, bytes);
-            done->parts[done->nparts++] =
-                (part_t){(uint32_t) i, c->sent, c->rows, bytes, XXH3_64bits (at, bytes)};
-            done->payload += bytes;
-        }
-        if (segment || bytes == 0) {
-            self->sink.give_back (self->sink.arg, c->handle);
-        } else {
-            segment = c->segment;
-            handle = c->handle;
-        }
-        c->segment = NULL;
-        c->rows = 0;
-    }
-    /* A task without any rows still has to say that it is done. */
-    if (!segment && !self->sink.get (self->sink.arg, true, &handle))
+    uint8_t *base;
+    if (first) {
+        base = first->data;
+        handle = first->handle;
+        add_part (piece, self, (size_t) (first - self->streams), base, base,
+                  first->filled);
+        first->data = NULL;
+    } else if (!(base = get_segment (self, &handle)))
         return -1;
-    return self->sink.put (self->sink.arg, handle, done);
+    for (size_t i = 0; i <= self->ntables; i++) {
+        stream_t *stream = &self->streams[i];
+        if (!stream->data)
+            continue;
+        add_part (piece, self, i, base, stream->data, stream->filled);
+        self->sink.give_back (self->sink.arg, stream->handle);
+        stream->data = NULL;
+    }
+    if (self->nstage > 0)
+        add_part (piece, self, self->ntables, base, self->stage,
+                  self->nstage * sizeof *self->stage);
+    return self->sink.put (self->sink.arg, handle, piece);
 }
 
 int emitter_done (emitter_t *self, double seconds, double cpu, uint64_t rss)
 {
-    if (*self->error)
+    if (self->ended)
         return -1;
-    for (size_t i = 0; i < self->ntables; i++)
-        if (close_item (self, i) || flush_run (self, &self->columns[i]))
-            return -1;
-    piece_t done = {.kind = PIECE_DONE,
-                    .task = self->task.task,
-                    .attempt = self->task.attempt,
-                    .first = self->task.first,
-                    .stop = self->task.stop,
-                    .seconds = seconds,
-                    .cpu = cpu,
-                    .rss = rss};
-    memcpy (done.digest, self->digest, sizeof done.digest);
-    return send_done (self, &done);
-}
-
-void emitter_abort (emitter_t *self)
-{
-    for (size_t i = 0; i <= self->ntables; i++) {
-        column_t *c = &self->columns[i];
-        if (c->segment)
-            self->sink.give_back (self->sink.arg, c->handle);
-        c->segment = NULL;
-        c->rows = 0;
-        c->hashing = false;
-    }
+    self->piece.seconds = seconds;
+    self->piece.cpu = cpu;
+    self->piece.rss = rss;
+    int rc = close_items (self) == 0 ? put_done (self) : -1;
+    emitter_abort (self); /* what an error left behind */
+    return rc == 0 ? 0 : -1;
 }
 
 uint64_t emitter_item (const emitter_t *self)
 {
     return self->item;
+}
+
+double emitter_waited (const emitter_t *self)
+{
+    return self->waited;
 }
 
 const char *emitter_error (const emitter_t *self)

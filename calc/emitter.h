@@ -44,7 +44,8 @@ typedef struct {
      * the task is to end at once. */
     void *(*get) (void *arg, bool wait, uint32_t *handle);
     /* Take over a filled segment: piece->payload bytes from its start. The
-     * fields run, token, epoch and position are not set. -1: end at once. */
+     * fields run, token, epoch and position are not set. -1: end at once; the
+     * segment is taken over all the same. */
     int (*put) (void *arg, uint32_t handle, const piece_t *piece);
     /* Take back a segment that was not needed. */
     void (*give_back) (void *arg, uint32_t handle);
@@ -69,6 +70,9 @@ void emitter_begin (emitter_t *self, const task_t *task);
  * task is to end at once (emitter_error says why, if it was the kernel). */
 int emitter_rows (emitter_t *self, uint64_t item, unsigned table, const void *rows,
                   size_t n);
+/* Ask the sink whether items from `next` on are wanted back; true at once if
+ * the task has ended. The first item of a task is never given back, so that
+ * every attempt gets on. */
 bool emitter_yield (emitter_t *self, uint64_t next);
 /* The task is done up to the item at which emitter_yield said true, or to
  * its end: send the DONE piece. */
@@ -79,6 +83,8 @@ void emitter_abort (emitter_t *self);
 /* The item of the last emitted row, or the last `next` given to
  * emitter_yield; the task's first before that. */
 uint64_t emitter_item (const emitter_t *self);
+/* Seconds of this task spent waiting for a segment. */
+double emitter_waited (const emitter_t *self);
 /* What the kernel did wrong ("" if nothing): unknown table, decreasing item... */
 const char *emitter_error (const emitter_t *self);
 
