@@ -16,7 +16,7 @@
 #include "proto/share.h"
 
 /* base/share is a share, base/secret a file outside of it. */
-static char base[] = "/tmp/sluice-test-share-XXXXXX";
+static char base[64];
 static share_t *share;
 static sluice_error_t err;
 
@@ -30,7 +30,8 @@ static void write_file (const char *path, const char *text)
 
 static void start (void)
 {
-    cr_assert (mkdtemp (base));
+    strcpy (base, "/tmp/sluice-test-share-XXXXXX");
+    cr_assert (mkdtemp (base), "%s: %s", base, strerror (errno));
     cr_assert_eq (chdir (base), 0);
     write_file ("secret", "secret");
     cr_assert_eq (share_create ("share", &err), 0, "%s", err.text);
