@@ -91,13 +91,28 @@ static const struct option OPTIONS[] = {
     {0},
 };
 
+/* "tcp://HOST:PORT"? */
+static bool is_endpoint (const char *text)
+{
+    const char *colon = strrchr (text, ':');
+    uint64_t port;
+    return strncmp (text, "tcp://", 6) == 0 && colon > text + 6 && strlen (text) < 120 &&
+           cmd_number (colon + 1, &port) && port >= 1 && port <= 65535;
+}
+
 static int add_node (run_options_t *o, const char *endpoint)
 {
+    if (!is_endpoint (endpoint))
+        return cmd_usage ("run", "'%s' is not an endpoint, such as tcp://HOST:PORT",
+                          endpoint);
     const char **grown = realloc (o->nodes, (o->nnodes + 1) * sizeof *grown);
     char *copy = strdup (endpoint);
-    if (!grown || !copy)
-        return -1;
-    o->nodes = grown;
+    if (grown)
+        o->nodes = grown;
+    if (!grown || !copy) {
+        free (copy);
+        return cmd_usage ("run", "out of memory");
+    }
     o->nodes[o->nnodes++] = copy;
     return 0;
 }
@@ -105,17 +120,20 @@ static int add_node (run_options_t *o, const char *endpoint)
 static int read_nodes (run_options_t *o, const char *path)
 {
     char line[512];
+    int status = 0;
     FILE *f = fopen (path, "re");
     if (!f)
         return cmd_usage ("run", "%s: %s", path, strerror (errno));
-    while (fgets (line, sizeof line, f)) {
+    while (status == 0 && fgets (line, sizeof line, f)) {
         line[strcspn (line, "#\r\n")] = '\0';
         char *first = line + strspn (line, " \t");
         first[strcspn (first, " \t")] = '\0';
-        if (*first && add_node (o, first))
-            break;
+        if (*first)
+            status = add_node (o, first);
     }
     fclose (f);
+    if (status)
+        return status;
     return o->nnodes ? 0 : cmd_usage ("run", "%s: no endpoint in it", path);
 }
 
@@ -179,7 +197,7 @@ static int take (run_options_t *o, int option, const char *value)
         good = cmd_size (value, &o->rate);
         break;
     case OPT_NODE:
-        return add_node (o, value) ? 1 : 0;
+        return add_node (o, value);
     case OPT_NODES:
         return read_nodes (o, value);
     default:

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "calc/jobfile.h"
@@ -151,7 +152,8 @@ static int find_output (job_t *self, sluice_error_t *err)
         return self->output ? 0 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     }
     const char *dot = strrchr (self->name, '.');
-    int stem = dot && dot > self->name ? (int) (dot - self->name) : (int) strlen (self->name);
+    int stem =
+        dot && dot > self->name ? (int) (dot - self->name) : (int) strlen (self->name);
     for (unsigned i = 1; i < 1000000; i++) {
         if (asprintf (&self->output, "%.*s-%03u.h5", stem, self->name, i) < 0)
             return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
@@ -161,6 +163,24 @@ static int find_output (job_t *self, sluice_error_t *err)
         self->output = NULL;
     }
     return sluice_fail (err, SLUICE_EINPUT, "no free name for the output; use -o");
+}
+
+/* The writer refuses inputs that the kernel named; these two it does not know. */
+static int spare_inputs (const job_t *self, sluice_error_t *err)
+{
+    struct stat output, input;
+    const char *kernel = sluice_params_get (self->params, "kernel");
+    if (stat (self->output, &output))
+        return 0;
+    bool is_job = stat (self->options.path, &input) == 0 &&
+                  input.st_dev == output.st_dev && input.st_ino == output.st_ino;
+    bool is_kernel =
+        kernel && fstatat (share_fd (self->share), self->kernel_name, &input, 0) == 0 &&
+        input.st_dev == output.st_dev && input.st_ino == output.st_ino;
+    if (!is_job && !is_kernel)
+        return 0;
+    return sluice_fail (err, SLUICE_EINPUT, "output %s: is the input %s; use another -o",
+                        self->output, is_job ? self->options.path : kernel);
 }
 
 static int read_policy (job_t *self, sluice_error_t *err)
@@ -221,7 +241,7 @@ job_t *job_open (const run_options_t *options, sluice_error_t *err)
     self->params = jobfile_read (options->path, err);
     if (!self->params || find_folder (self, err) || find_share (self, err) ||
         find_kernel (self, err) || find_seed (self, err) || read_policy (self, err) ||
-        find_output (self, err))
+        find_output (self, err) || spare_inputs (self, err))
         goto error;
     self->plan =
         plan_run (self->kernel, self->params, self->folder, self->share, self->seed, err);
