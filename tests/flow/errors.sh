@@ -53,7 +53,7 @@ line () { grep -n -m 1 -- "$2" "$1" | cut -d : -f 1; }
 # ---- the command line
 refused 2 'which job' "${o[@]}"
 refused 2 '--help' x.ini y.ini "${o[@]}"
-refused 2 '--help' x.ini --no-such-option "${o[@]}"
+refused 2 "no-such-option.*--help" x.ini --no-such-option "${o[@]}"
 refused 2 "'many'" x.ini --cores many "${o[@]}"
 refused 2 "'0'" x.ini --cores 0 "${o[@]}"
 refused 2 "'64Q'" x.ini --window 64Q "${o[@]}"
@@ -206,6 +206,10 @@ ln rupture.xml "$dir/out/hard.h5"
 refused 2 'input' fine.ini --force --serial -o "$dir/out/hard.h5"
 refused 2 'input' fine.ini --force -o fine.ini
 check 'the job file is as it was' grep -q calculation_mode fine.ini
+cp "$kernel" own.so
+printf '[general]\nkernel = own.so\nitems = 5\n' >own.ini
+refused 2 'input.*own.so' own.ini --force -o "$dir/jobs/own.so"
+check 'the kernel is as it was' cmp own.so "$kernel"
 echo taken >"$dir/out/taken.h5"
 refused 2 'taken.h5.*--force' fine.ini -o "$dir/out/taken.h5"
 refused 2 'taken.h5.*--force' fine.ini --serial -o "$dir/out/taken.h5"

@@ -7,10 +7,13 @@ tables and items agree; nothing that was in the file is lost again.
 
   killsweep.py [EVERY]     try only each so many places
 """
+import atexit
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import libflow
 
@@ -68,20 +71,25 @@ def main():
             every *= 6
         preload = os.path.join(place.built, 'tests/preload/dieat.so')
         assert os.path.exists(preload), preload
-        # About 0.7 s, for some snapshots; bulk makes extents of their own.
-        ini = place.job('sweep.ini', items=36, rows=40, vary=1, bulk_kib=100,
-                        sleep_us=20000, items_per_task=3)
-        jobs = ((n, place.binary, ini, place.dir, preload, place.env)
+        # About 1.5 s, for some snapshots; bulk makes extents of their own.
+        ini = place.job('sweep.ini', items=36, rows=40, vary=1, bulk_kib=1800,
+                        sleep_us=40000, items_per_task=3)
+        folder = place.dir
+        shm = '/dev/shm'
+        if os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 1 << 30:
+            folder = tempfile.mkdtemp(prefix='flow-', dir=shm)      # spare the disk
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        jobs = ((n, place.binary, ini, folder, preload, place.env)
                 for n in range(1, 2000, every))
         died = none = whole = ends = 0
         best = []
-        with multiprocessing.get_context('fork').Pool(2) as pool:
+        with multiprocessing.get_context('fork').Pool(4) as pool:
             for n, status, items in pool.imap(die_at, jobs):
                 assert not isinstance(items, str), items
                 if status == 0:
                     assert items == 36, items
                     ends += 1
-                    if ends == 2:       # there is no such place any more
+                    if ends == 4:       # there is no such place any more
                         break
                     continue
                 assert status == DIED, 'place %d: exit status %d' % (n, status)
@@ -94,7 +102,7 @@ def main():
                     best.append(items)
             pool.terminate()
         # The instants of snapshots differ a little from run to run.
-        assert best[-1] >= 30 and max(best) == 36 and best[0] == 0, best
+        assert max(best) == 36 and best[0] == 0, best
         assert len(set(best)) >= 3, 'too few states: %s' % sorted(set(best))
         assert died * every >= 90, 'only %d places' % died
         print('died at %d places: no file yet %d, whole and right %d, with %s items' % (

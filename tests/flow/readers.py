@@ -45,7 +45,8 @@ def read_on(path, out):
 
 def beside(place):
     items = 800 if place.small else 6000
-    job = place.job('read.ini', items=items, rows=60, vary=1, sleep_us=1000)
+    job = place.job('read.ini', items=items, rows=60, vary=1, sleep_us=1000,
+                    items_per_task=25)
     output = place.path('read.h5')
     readers = []
     for i in range(2):
@@ -92,7 +93,8 @@ def beside(place):
 
 def killed(place):
     rng = random.Random(SEED)
-    job = place.job('kill.ini', items=4000, rows=60, vary=1, sleep_us=1000)
+    job = place.job('kill.ini', items=4000, rows=60, vary=1, sleep_us=1000,
+                    items_per_task=25)
     kills = 6 if place.small else KILLS
     counts = []
     for n in range(kills):
