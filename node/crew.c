@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "node/limits.h"
 #include "node/segments.h"
 
 enum {
@@ -190,6 +191,7 @@ static void free_crew (crew_t *self)
     close_fd (&self->err);
     close_fd (&self->epoll);
     close_fd (&self->bell);
+    free (self->scratch);
     free (self->held);
     free (self->slots);
     free (self->queue);
@@ -222,7 +224,10 @@ crew_t *crew_start (nursery_t *nursery, const crew_options_t *options,
         free_crew (self);
         return NULL;
     }
-    if (nursery_enlist (nursery, self, err) < 0 ||
+    self->scratch = strdup (scratch);
+    if (!self->scratch)
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    if (!self->scratch || nursery_enlist (nursery, self, err) < 0 ||
         launch (self, options, scratch, err) < 0) {
         nursery_strike (nursery, self);
         rmdir (scratch);
@@ -284,6 +289,8 @@ void crew_destroy (crew_t **self_p)
         }
         nursery_strike (self->nursery, self);
     }
+    if (self->deserted)
+        limits_remove_folder (self->scratch);
     free_crew (self);
     *self_p = NULL;
     errno = saved;
@@ -297,7 +304,7 @@ void crew_told (crew_t *self, const wire_t *wire)
     } else if (wire->op == WIRE_GONE)
         self->ended = self->gone = true;
     else if (wire->op == 0) {
-        self->ended = self->gone = true;
+        self->ended = self->gone = self->deserted = true;
         crew_watch (self, self->nursery->control, 0, 0, EPOLL_CTL_DEL);
     }
     uint64_t one = 1;

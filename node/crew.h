@@ -99,6 +99,8 @@ struct crew {
     uint64_t grace_ms;
     bool ended, gone; /* the spawner's reports */
     int status;       /* of the zygote */
+    char *scratch;
+    bool deserted; /* the spawner died: its duties are ours */
     char note[400];
     char reason[1100]; /* of the event that was given last */
     char tail[TAIL_BYTES + 1];
