@@ -422,7 +422,7 @@ static void on_message (links_t *self, link_t *l, const msg_t *msg)
         l->held = msg->ping.held;
         /* An ASSIGN sent before the PING that this answers was lost. */
         if (l->state == LINK_READY && msg->ping.seq == l->ping_seq &&
-            msg->ping.assigned < l->assigned)
+            msg->ping.assigned < l->ping_assigned)
             lose (self, l, "a message to it was lost");
         break;
     case MSG_BYE:
@@ -630,6 +630,7 @@ static void tick_link (links_t *self, link_t *l, int64_t now)
     }
     if (now - l->pinged >= PING_MS) {
         l->pinged = now;
+        l->ping_assigned = l->assigned;
         send_to (self, l,
                  &(msg_t){.type = MSG_PING,
                           .ping = {.seq = ++l->ping_seq, .assigned = l->assigned}});

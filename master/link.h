@@ -43,9 +43,9 @@ typedef struct {
     bool has_uuid;
     char host[65], isa[16];
     unsigned cores, slots;
-    uint64_t credit, assigned; /* tasks, cumulative */
-    uint64_t ping_seq;
-    int64_t since, heard, pinged; /* ms, monotonic */
+    uint64_t credit, assigned;        /* tasks, cumulative */
+    uint64_t ping_seq, ping_assigned; /* of the last PING */
+    int64_t since, heard, pinged;     /* ms, monotonic */
     /* the stream of results */
     char data_endpoint[160];
     uint32_t epoch;
