@@ -125,23 +125,11 @@ int snapshot_array (hid_t file, h5driver_t *driver, const char *name, hid_t type
     return rc;
 }
 
-/* Texts are stored in another form than in memory, and times need attributes. */
-static bool is_plain (const sluice_dtype_t *dtype)
-{
-    if (dtype->kind == 'V') {
-        for (size_t i = 0; i < dtype->nfields; i++)
-            if (!is_plain (dtype->fields[i].type))
-                return false;
-        return true;
-    }
-    return strchr ("biufcS", dtype->kind) != NULL;
-}
-
 bool snapshot_adopts (const sluice_array_t *array)
 {
     bool overflow = false;
     size_t bytes = sluice_array_bytes (array, &overflow);
-    return array->ndim > 0 && bytes > 0 && !overflow && is_plain (array->dtype);
+    return array->ndim > 0 && bytes > 0 && !overflow;
 }
 
 static int number (hid_t group, const char *what, size_t i, const char *text,

@@ -36,8 +36,8 @@ int snapshot_chunks (hid_t file, h5driver_t *driver, const char *name, hid_t typ
 int snapshot_array (hid_t file, h5driver_t *driver, const char *name, hid_t type,
                     unsigned ndim, const uint64_t *shape, uint64_t address,
                     uint64_t bytes, sluice_error_t *err);
-/* True if the bytes of such an array in memory are its bytes in HDF5, so that
- * snapshot_array can take them. */
+/* True if snapshot_array can take such an array; scalars and empty ones are
+ * written anew in each snapshot (h5_write_array). */
 bool snapshot_adopts (const sluice_array_t *array);
 
 /* What is said of the run, as attributes of the group /sluice. */

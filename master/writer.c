@@ -51,7 +51,7 @@ double writer_now (void)
 
 int writer_failed (writer_t *self)
 {
-    self->full = outfile_full (self->file);
+    self->full = self->full || outfile_full (self->file);
     return -1;
 }
 
