@@ -4,15 +4,21 @@
 #include "calc/jobfile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "proto/msg.h"
 #include "proto/text.h"
 
-/* A parameter's line is handed to inih as `NAME = @N`, N being the number of
+/* What goes on over lines, and what is a comment, is as Python's configparser has
+ * it, since OpenQuake reads job files with that.
+ *
+ * A parameter's line is handed to inih as `NAME = @N`, N being the number of
  * its value here: so inih rules on sections, names and comments, while values
  * of any length, and any ';' in them, pass untouched. */
 typedef struct {
@@ -71,12 +77,21 @@ static void append_trimmed (FILE *out, const char *from, const char *to)
     fwrite (from, 1, (size_t) (to - from), out);
 }
 
+static size_t indent_of (const char *line, const char *end)
+{
+    size_t n = 0;
+    while (line + n < end && is_space (line[n]))
+        n++;
+    return n;
+}
+
 /* The value that begins at `from` in the line that ends at `eol`, and goes on
- * over the lines that begin with white space. Moves self->at behind it. */
-static char *take_value (reader_t *self, const char *from, const char *eol)
+ * over lines that begin further in than `indent`, where its name began; empty
+ * lines between them belong to it. Moves self->at behind it. */
+static char *take_value (reader_t *self, const char *from, const char *eol, size_t indent)
 {
     char *text = NULL;
-    size_t length = 0;
+    size_t length = 0, empty = 0;
     FILE *out = open_memstream (&text, &length);
     if (!out)
         return NULL;
@@ -84,14 +99,19 @@ static char *take_value (reader_t *self, const char *from, const char *eol)
     for (;;) {
         self->at = eol < self->end ? eol + 1 : eol;
         self->line++;
-        if (self->at >= self->end || !is_space (*self->at))
+        if (self->at >= self->end)
             break;
         eol = line_end (self->at, self->end);
-        if (is_blank (self->at, eol))
-            break;
         if (is_comment (self->at, eol))
             continue;
-        fputc ('\n', out);
+        if (is_blank (self->at, eol)) {
+            empty++;
+            continue;
+        }
+        if (indent_of (self->at, eol) <= indent)
+            break;
+        for (empty++; empty > 0; empty--)
+            fputc ('\n', out);
         append_trimmed (out, self->at, eol);
     }
     return fclose (out) == 0 ? text : NULL;
@@ -159,10 +179,15 @@ static char *next_line (char *out, int size, void *stream)
     }
     snprintf (out, (size_t) size, "%.*s = @%zu\n", (int) (name_end - text), text,
               self->n);
-    char *value = take_value (self, sep + 1, eol);
-    if (!value || keep_value (self, value, self->first_line)) {
+    char *value = take_value (self, sep + 1, eol, (size_t) (text - from));
+    const char *wrong = !value                           ? "out of memory"
+                        : strlen (value) > MSG_MAX_VALUE ? "a value of more than 1 MiB"
+                        : self->n >= MSG_MAX_PARAMS      ? "more than 4,096 parameters"
+                        : keep_value (self, value, self->first_line) ? "out of memory"
+                                                                     : NULL;
+    if (wrong) {
         free (value);
-        fail_at (self, self->first_line, "out of memory");
+        fail_at (self, self->first_line, wrong);
         return NULL;
     }
     return out;
@@ -191,16 +216,42 @@ static int handle (void *user, const char *section, const char *name, const char
     return 1;
 }
 
-sluice_params_t *jobfile_parse (const char *text, size_t n, const char *file,
-                                sluice_error_t *err)
+/* A copy with '\n' at the ends of lines, whichever of "\n", "\r\n" and "\r" they
+ * have, and without a byte order mark. */
+static char *plain_text (const char *text, size_t n, size_t *plain)
+{
+    char *out = malloc (n + 1);
+    size_t from = n >= 3 && memcmp (text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0, to = 0;
+    for (size_t i = from; out && i < n; i++) {
+        if (text[i] == '\r' && i + 1 < n && text[i + 1] == '\n')
+            continue;
+        out[to++] = text[i];
+        if (text[i] == '\r')
+            out[to - 1] = '\n';
+    }
+    *plain = to;
+    return out;
+}
+
+/* Every line must be UTF-8. */
+static int check_text (reader_t *self)
+{
+    unsigned line = 1;
+    for (const char *at = self->at; at < self->end; line++) {
+        const char *eol = line_end (at, self->end);
+        if (!text_is_utf8 (at, (size_t) (eol - at)))
+            return fail_at (self, line, "not a text in UTF-8");
+        at = eol + 1;
+    }
+    return 0;
+}
+
+static sluice_params_t *parse (const char *text, size_t n, const char *file,
+                               sluice_error_t *err)
 {
     reader_t self = {.at = text, .end = text + n, .line = 1, .file = file, .err = err};
-    if (n >= 3 && memcmp (text, "\xef\xbb\xbf", 3) == 0)
-        self.at += 3; /* a byte order mark */
-    if (!text_is_utf8 (text, n)) {
-        sluice_fail (err, SLUICE_EINPUT, "%s: not a text file in UTF-8", file);
+    if (check_text (&self) == -1)
         return NULL;
-    }
     self.params = sluice_params_new ();
     if (!self.params || sluice_params_set_file (self.params, file)) {
         sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
@@ -210,6 +261,8 @@ sluice_params_t *jobfile_parse (const char *text, size_t n, const char *file,
     int rc = ini_parse_stream (next_line, &self, handle, &self);
     if (rc != 0 && !self.failed)
         fail_at (&self, self.first_line, "not understood");
+    if (!self.failed && sluice_params_count (self.params) == 0)
+        fail_at (&self, 1, "there are no parameters in it");
     for (size_t i = 0; i < self.n; i++)
         free (self.values[i]);
     free (self.values);
@@ -219,12 +272,30 @@ sluice_params_t *jobfile_parse (const char *text, size_t n, const char *file,
     return self.params;
 }
 
+sluice_params_t *jobfile_parse (const char *text, size_t n, const char *file,
+                                sluice_error_t *err)
+{
+    size_t plain_n;
+    char *plain = plain_text (text, n, &plain_n);
+    if (!plain) {
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        return NULL;
+    }
+    sluice_params_t *params = parse (plain, plain_n, file, err);
+    free (plain);
+    return params;
+}
+
 sluice_params_t *jobfile_read (const char *path, sluice_error_t *err)
 {
     struct stat st;
     sluice_params_t *params = NULL;
     char *text = NULL;
-    FILE *f = fopen (path, "re");
+    /* A pipe must not make us wait for somebody to write. */
+    int fd = open (path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    FILE *f = fd == -1 ? NULL : fdopen (fd, "r");
+    if (fd != -1 && !f)
+        close (fd);
     if (!f || fstat (fileno (f), &st)) {
         sluice_fail (err, SLUICE_EINPUT, "%s: %s", path, strerror (errno));
         goto done;

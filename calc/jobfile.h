@@ -4,8 +4,9 @@
 /* jobfile.h - a job.ini file into parameters
  *
  * The format is OpenQuake's: `name = value` under [sections] that mean
- * nothing, ';' and '#' comments, a value goes on over lines that begin with
- * white space. inih cuts lines at about 200 characters without saying so
+ * nothing, lines that begin with ';' or '#' are comments (behind a value they
+ * are part of it), a value goes on over the lines that begin further in than its
+ * name; their ends stay in it as '\n'. Names are kept as they are written. inih cuts lines at about 200 characters without saying so
  * (TRAPS), so it is handed whole logical lines of any length.
  */
 #ifndef CALC_JOBFILE_H
@@ -14,7 +15,7 @@
 #include "sluice/params.h"
 
 /* Read a job file. Errors: "FILE:LINE: what". A name given twice is an error
- * that names both lines. */
+ * that names both lines; a file without parameters is one too. */
 sluice_params_t *jobfile_read (const char *path, sluice_error_t *err);
 
 /* The same from `n` bytes of text; `file` names it in messages. */
