@@ -180,14 +180,20 @@ static void read_signals (run_t *self)
 {
     struct signalfd_siginfo info;
     while (read (self->signals, &info, sizeof info) == (ssize_t) sizeof info) {
-        if (self->phase == PHASE_RUN) {
-            cancel (self, info.ssi_signo == SIGINT ? "interrupted" : "told to end");
-        } else if (self->disk_full) {
-            /* The last state cannot be written: leave the file as it is. */
-            say (self, "the disk is full; the file stays at its last whole state");
-            enter (self, PHASE_OVER);
-        }
+        cancel (self, info.ssi_signo == SIGINT ? "interrupted" : "told to end");
+        if (self->disk_full)
+            sluice_fail (&self->error, SLUICE_ECANCELLED, "cancelled");
     }
+}
+
+/* A cancelled run does not wait for space: its file is left as it is. */
+static void check_disk (run_t *self)
+{
+    if (!self->disk_full || self->phase != PHASE_FINISH ||
+        self->error.code != SLUICE_ECANCELLED)
+        return;
+    say (self, "the disk is full; the file stays at its last whole state");
+    enter (self, PHASE_OVER);
 }
 
 static void read_writer (run_t *self)
@@ -200,13 +206,15 @@ static void read_writer (run_t *self)
             links_written (self->links, &e);
             break;
         case WTHREAD_FULL:
+            if (!self->disk_full)
+                say (self, "%s; waiting for space, nothing is lost (Ctrl-C ends the run)",
+                     e.error.text);
             self->disk_full = true;
-            say (self, "%s; waiting for space, nothing is lost (Ctrl-C ends the run)",
-                 e.error.text);
             break;
         case WTHREAD_SPACE:
+            if (self->disk_full)
+                say (self, "there is space again; going on");
             self->disk_full = false;
-            say (self, "there is space again; going on");
             break;
         case WTHREAD_FINISHED:
             enter (self, PHASE_OVER);
@@ -304,6 +312,7 @@ static int loop (run_t *self)
         query_wish_t wish = {0};
         read_signals (self);
         read_writer (self);
+        check_disk (self);
         if (self->phase == PHASE_OVER)
             break;
         links_receive (self->links);

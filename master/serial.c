@@ -60,27 +60,62 @@ static void sink_give_back (void *arg, uint32_t handle)
     self->held -= self->job->segment;
 }
 
+/* The writer has failed: wait a second for space if that is why, and say so the
+ * first time. False: there is no point in another try. */
+static bool wait_for_space (serial_t *self, double *waited, const sluice_error_t *why)
+{
+    const struct timespec step = {.tv_sec = 1};
+    if (!writer_disk_full (self->writer) || interrupted ||
+        *waited >= self->job->options.disk_wait)
+        return false;
+    if (*waited == 0)
+        fprintf (stderr, "sluice run: %s; waiting for space, nothing is lost\n",
+                 why->text);
+    nanosleep (&step, NULL);
+    *waited += 1;
+    return true;
+}
+
 static int sink_put (void *arg, uint32_t handle, const piece_t *piece)
 {
     serial_t *self = arg;
-    const struct timespec step = {.tv_sec = 1};
     int rc;
     double waited = 0;
     piece_t ours = *piece;
     memcpy (ours.run, self->job->run, RUN_BYTES);
     while ((rc = writer_piece (self->writer, 0, &ours, self->segment[handle],
                                &self->error)) &&
-           writer_disk_full (self->writer) && !interrupted &&
-           waited < self->job->options.disk_wait) {
-        if (waited == 0)
-            fprintf (stderr, "sluice run: %s; waiting for space, nothing is lost\n",
-                     self->error.text);
-        nanosleep (&step, NULL);
-        waited += 1;
-    }
+           wait_for_space (self, &waited, &self->error))
+        ;
     if (rc == 0)
         self->error.code = SLUICE_OK;
     sink_give_back (self, handle);
+    return rc;
+}
+
+/* A snapshot if one is due. */
+static int tick (serial_t *self)
+{
+    int rc;
+    double waited = 0;
+    while ((rc = writer_tick (self->writer, &self->error)) &&
+           wait_for_space (self, &waited, &self->error))
+        ;
+    if (rc == 0)
+        self->error.code = SLUICE_OK;
+    return rc;
+}
+
+/* The last state. */
+static int finish (serial_t *self, const char *status, sluice_error_t *err)
+{
+    int rc;
+    double waited = 0;
+    while ((rc = writer_finish (self->writer, status, err)) &&
+           wait_for_space (self, &waited, err))
+        ;
+    if (rc == 0)
+        err->code = SLUICE_OK;
     return rc;
 }
 
@@ -205,7 +240,7 @@ static int run_tasks (serial_t *self, host_t *h, run_result_t *r, progress_t *pr
             size /= 2;
         writer_totals_t totals;
         writer_totals (self->writer, &totals);
-        if (writer_tick (self->writer, &self->error))
+        if (tick (self))
             return -1;
         progress_show (progress,
                        &(progress_state_t){.items = job->plan->items,
@@ -259,11 +294,11 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
     progress_end (&progress);
     if (rc == 0) {
         r->status = interrupted ? "cancelled" : r->failed ? "failed" : "complete";
-        rc = writer_finish (self.writer, r->status, &why);
+        rc = finish (&self, r->status, &why);
     } else {
         why = self.error;
     }
-    if (rc == 0 && interrupted)
+    if (interrupted)
         rc = sluice_fail (&why, SLUICE_ECANCELLED, "cancelled");
 done:
     if (self.writer)

@@ -208,6 +208,8 @@ static void *thread_main (void *arg)
         if (stop || !sound || finish)
             continue;
         if (writer_tick (self->writer, &err) == 0) {
+            if (full)
+                tell (self, &(wthread_event_t){.type = WTHREAD_SPACE});
             full = false;
         } else if (!writer_disk_full (self->writer)) {
             tell (self, &(wthread_event_t){.type = WTHREAD_BROKEN, .error = err});
