@@ -49,6 +49,7 @@ finish () {
     for pid in $(ours); do
         kill -KILL "$pid" 2>/dev/null || true
     done
+    ! grep -q " $dir/disk " /proc/self/mounts || umount -l "$dir/disk" || true
     if [ $status != 0 ] && [ -n "${FLOW_KEEP:-}" ]; then
         echo "kept: $dir" >&2
     else
