@@ -397,6 +397,7 @@ static void on_message (links_t *self, link_t *l, const msg_t *msg)
     unsigned node = (unsigned) (l - self->links);
     sluice_error_t err = {0};
     l->heard = now_ms ();
+    l->answered = true;
     switch (msg->type) {
     case MSG_WELCOME:
         on_welcome (self, l, &msg->welcome);
@@ -694,7 +695,7 @@ void links_counts (const links_t *self, links_counts_t *counts)
     counts->ready = counts->opening = counts->lacking = 0;
     for (unsigned i = 0; i < self->nlinks; i++) {
         counts->ready += self->links[i].state == LINK_READY;
-        counts->opening += self->links[i].state == LINK_HELLO;
+        counts->opening += self->links[i].state == LINK_HELLO && self->links[i].answered;
         counts->lacking += self->links[i].state == LINK_LACKS;
     }
 }

@@ -22,7 +22,7 @@
 
 typedef enum {
     LINK_FREE = 0,
-    LINK_HELLO, /* HELLO sent; it may be opening its inputs */
+    LINK_HELLO, /* HELLO sent; it may be there, and opening its inputs */
     LINK_READY, /* WELCOME came: it computes */
     LINK_LACKS  /* it cannot take part; kept so as not to ask again */
 } link_state_t;
@@ -38,7 +38,7 @@ typedef struct {
     char endpoint[128];
     uint64_t route; /* our ROUTER's name for it */
     uint64_t token;
-    bool local, announced; /* announced: its welcome is in the file */
+    bool local, answered; /* answered: a message came from it */
     uint8_t uuid[16];
     bool has_uuid;
     char host[65], isa[16];
@@ -90,7 +90,7 @@ void links_written (links_t *self, const wthread_event_t *event);
 void links_stop (links_t *self);
 
 typedef struct {
-    unsigned ready, opening, lacking, ever; /* nodes */
+    unsigned ready, opening, lacking, ever; /* nodes; opening: those that answered */
     unsigned cores;                         /* of all that ever took part */
     uint64_t stale_frames, malformed, lost;
     char isa[64];
