@@ -44,13 +44,15 @@ static hid_t array_space (const sluice_array_t *array)
 int h5_write_array (hid_t file, const char *name, const sluice_array_t *array,
                     sluice_error_t *err)
 {
+    h5_quiet ();
     hid_t type = h5_type (array->dtype, err);
     if (type < 0)
         return sluice_fail_at (err, "%s", name);
     hid_t space = array_space (array), links = H5Pcreate (H5P_LINK_CREATE), set = -1;
     bool overflow;
     int rc = -1;
-    if (space >= 0 && links >= 0 && H5Pset_create_intermediate_group (links, 1) >= 0)
+    if (space >= 0 && links >= 0 && H5Pset_char_encoding (links, H5T_CSET_UTF8) >= 0 &&
+        H5Pset_create_intermediate_group (links, 1) >= 0)
         set = H5Dcreate2 (file, name, type, space, links, H5P_DEFAULT, H5P_DEFAULT);
     if (set >= 0 &&
         (sluice_array_bytes (array, &overflow) == 0 ||
@@ -73,6 +75,7 @@ int h5_read_array (hid_t file, const char *name, sluice_array_t *array,
 {
     hsize_t dims[H5S_MAX_RANK];
     uint64_t shape[SLUICE_MAX_DIMS];
+    h5_quiet ();
     hid_t type = -1, space = -1, set = H5Dopen2 (file, name, H5P_DEFAULT);
     sluice_dtype_t *dtype = NULL;
     char *text = NULL;
@@ -89,10 +92,13 @@ int h5_read_array (hid_t file, const char *name, sluice_array_t *array,
     }
     ndim = H5Sget_simple_extent_dims (space, dims, NULL);
     dtype = h5_dtype (type, err);
-    if (!dtype)
+    if (!dtype) {
+        sluice_fail_at (err, "%s", name);
         goto done;
+    }
     text = sluice_dtype_text (dtype);
-    if (!text || ndim < 0 || ndim > SLUICE_MAX_DIMS) {
+    if (!text || ndim < 0 || ndim > SLUICE_MAX_DIMS ||
+        H5Sget_simple_extent_type (space) == H5S_NULL) {
         sluice_fail (err, SLUICE_EINPUT, "%s has %d dimensions", name, ndim);
         goto done;
     }
@@ -123,6 +129,7 @@ done:
 static int write_scalar (hid_t object, const char *name, hid_t type, const void *value,
                          sluice_error_t *err)
 {
+    h5_quiet ();
     hid_t space = H5Screate (H5S_SCALAR), attr = -1;
     int rc = -1;
     if (space >= 0 && H5Aexists (object, name) > 0)
@@ -171,44 +178,79 @@ int h5_write_f64 (hid_t object, const char *name, double value, sluice_error_t *
     return write_scalar (object, name, H5T_IEEE_F64LE, &value, err);
 }
 
-/* Read a scalar attribute as `type`, whatever it was written as. */
-static int read_scalar (hid_t object, const char *name, hid_t type, void *value,
-                        sluice_error_t *err)
+/* A scalar attribute that is there; *stored is its type. Close both. */
+static hid_t open_scalar (hid_t object, const char *name, hid_t *stored,
+                          sluice_error_t *err)
 {
+    h5_quiet ();
     hid_t attr = H5Aexists (object, name) > 0 ? H5Aopen (object, name, H5P_DEFAULT) : -1;
     hid_t space = attr >= 0 ? H5Aget_space (attr) : -1;
-    int rc = -1;
-    if (space >= 0 && H5Sget_simple_extent_npoints (space) == 1 &&
-        H5Aread (attr, type, value) >= 0)
-        rc = 0;
-    if (rc)
-        h5_fail (err, SLUICE_EINPUT, "attribute %s cannot be read", name);
+    bool one = space >= 0 && H5Sget_simple_extent_npoints (space) == 1;
     if (space >= 0)
         H5Sclose (space);
+    *stored = one ? H5Aget_type (attr) : -1;
+    if (*stored >= 0)
+        return attr;
     if (attr >= 0)
         H5Aclose (attr);
+    return h5_fail (err, SLUICE_EINPUT, "attribute %s: there is no single value", name);
+}
+
+/* Read a scalar attribute as `type`, whatever kind of number it was written as. */
+static int read_number (hid_t object, const char *name, hid_t type, void *value,
+                        sluice_error_t *err)
+{
+    hid_t stored, attr = open_scalar (object, name, &stored, err);
+    if (attr < 0)
+        return -1;
+    H5T_class_t class = H5Tget_class (stored), wanted = H5Tget_class (type);
+    bool negative = false, good = class == H5T_INTEGER || class == wanted;
+    if (good && wanted == H5T_INTEGER && H5Tget_sign (stored) != H5T_SGN_NONE) {
+        int64_t number; /* HDF5 would read those below zero as zero */
+        good = H5Aread (attr, H5T_NATIVE_INT64, &number) >= 0;
+        negative = good && number < 0;
+    }
+    int rc = 0;
+    if (!good || negative || H5Aread (attr, type, value) < 0)
+        rc = h5_fail (err, SLUICE_EINPUT, "attribute %s is not such a number", name);
+    H5Tclose (stored);
+    H5Aclose (attr);
     return rc;
 }
 
 char *h5_read_text (hid_t object, const char *name, sluice_error_t *err)
 {
-    hid_t type = text_type ();
-    char *text = NULL, *copy = NULL;
-    if (type >= 0 && read_scalar (object, name, type, &text, err) == 0 && text) {
-        copy = strdup (text);
-        H5free_memory (text);
+    hid_t stored, attr = open_scalar (object, name, &stored, err);
+    if (attr < 0)
+        return NULL;
+    char *text = NULL, *read = NULL;
+    size_t size = H5Tget_size (stored);
+    if (H5Tget_class (stored) != H5T_STRING)
+        h5_fail (err, SLUICE_EINPUT, "attribute %s is not a text", name);
+    else if (H5Tis_variable_str (stored) > 0) {
+        if (H5Aread (attr, stored, &read) < 0)
+            h5_fail (err, SLUICE_EINPUT, "attribute %s cannot be read", name);
+        else if (!(text = strdup (read ? read : "")))
+            sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        H5free_memory (read);
+    } else if (!(text = calloc (1, size + 1)))
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    else if (H5Aread (attr, stored, text) < 0) {
+        h5_fail (err, SLUICE_EINPUT, "attribute %s cannot be read", name);
+        free (text);
+        text = NULL;
     }
-    if (type >= 0)
-        H5Tclose (type);
-    return copy;
+    H5Tclose (stored);
+    H5Aclose (attr);
+    return text;
 }
 
 int h5_read_u64 (hid_t object, const char *name, uint64_t *value, sluice_error_t *err)
 {
-    return read_scalar (object, name, H5T_NATIVE_UINT64, value, err);
+    return read_number (object, name, H5T_NATIVE_UINT64, value, err);
 }
 
 int h5_read_f64 (hid_t object, const char *name, double *value, sluice_error_t *err)
 {
-    return read_scalar (object, name, H5T_NATIVE_DOUBLE, value, err);
+    return read_number (object, name, H5T_NATIVE_DOUBLE, value, err);
 }

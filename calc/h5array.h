@@ -5,9 +5,10 @@
  *
  * The one place that knows how a NumPy dtype is written as an HDF5 type, so
  * that h5py reads back what NumPy would have: b1 as the enum h5py uses for
- * bool, complex as a compound of r and i, S as fixed-length NUL-padded
- * strings, U as fixed-length UTF-8, M and m as i8 with the attribute the
- * dtype is told by, sub-arrays as array types.
+ * bool, complex as a compound of r and i, S as fixed-length NUL-padded strings
+ * of UTF-8, M and m opaque with the tag h5py knows them by, sub-arrays as array
+ * types. U has none, because rows go to the file as they lie in memory and HDF5
+ * has no strings of 4-byte characters: S takes its place.
  */
 #ifndef CALC_H5ARRAY_H
 #define CALC_H5ARRAY_H
@@ -36,8 +37,8 @@ char *h5_read_text (hid_t object, const char *name, sluice_error_t *err);   /* f
 int h5_read_u64 (hid_t object, const char *name, uint64_t *value, sluice_error_t *err);
 int h5_read_f64 (hid_t object, const char *name, double *value, sluice_error_t *err);
 
-/* Turn off HDF5's own printing of errors, once per process; put the
- * innermost HDF5 message into an error instead. */
+/* Turn off HDF5's own printing of errors in this thread (the functions above do
+ * so too); put the innermost HDF5 message into an error instead. */
 void h5_quiet (void);
 int h5_fail (sluice_error_t *err, sluice_code_t code, const char *format, ...)
     __attribute__ ((format (printf, 3, 4)));

@@ -39,6 +39,9 @@ static hid_t float_type (size_t size, bool big)
         return H5Tcopy (big ? H5T_IEEE_F32BE : H5T_IEEE_F32LE);
     if (size == 8)
         return H5Tcopy (big ? H5T_IEEE_F64BE : H5T_IEEE_F64LE);
+    /* What NumPy calls f16 is this machine's long double. */
+    if (size == 16 && !big && sizeof (long double) == 16)
+        return H5Tcopy (H5T_NATIVE_LDOUBLE);
     if (size != 2)
         return -1;
     /* IEEE 754 binary16, which HDF5 1.10 has no name for. */
@@ -82,7 +85,8 @@ static hid_t string_type (size_t size)
 {
     hid_t type = H5Tcopy (H5T_C_S1);
     if (type >= 0 &&
-        (H5Tset_size (type, size) < 0 || H5Tset_strpad (type, H5T_STR_NULLPAD) < 0)) {
+        (H5Tset_size (type, size) < 0 || H5Tset_strpad (type, H5T_STR_NULLPAD) < 0 ||
+         H5Tset_cset (type, H5T_CSET_UTF8) < 0)) {
         H5Tclose (type);
         return -1;
     }
@@ -93,7 +97,8 @@ static hid_t string_type (size_t size)
 static hid_t time_type (const sluice_dtype_t *dtype)
 {
     char tag[64];
-    snprintf (tag, sizeof tag, "NUMPY:%c%c8[%s]", dtype->order, dtype->kind, dtype->unit);
+    snprintf (tag, sizeof tag, dtype->unit[0] ? "NUMPY:%c%c8[%s]" : "NUMPY:%c%c8%s",
+              dtype->order, dtype->kind, dtype->unit);
     hid_t type = H5Tcreate (H5T_OPAQUE, 8);
     if (type >= 0 && H5Tset_tag (type, tag) < 0) {
         H5Tclose (type);
@@ -186,7 +191,7 @@ static bool describe_record (hid_t type, FILE *out)
         if (i)
             fputc (',', out);
         for (const char *p = name; p && *p; p++) {
-            if (strchr (":,@{}#()\\", *p))
+            if (strchr (":,@{}#()\\", *p) || (p == name && *p == ' '))
                 fputc ('\\', out);
             fputc (*p, out);
         }
@@ -233,6 +238,37 @@ static bool describe_array (hid_t type, FILE *out)
     return good;
 }
 
+/* h5py's bool; any other enumeration is the integers that it names. */
+static bool is_bool (hid_t type)
+{
+    int8_t value;
+    hid_t base = H5Tget_super (type);
+    bool good = H5Tget_size (type) == 1 && H5Tget_nmembers (type) == 2 &&
+                H5Tequal (base, H5T_STD_I8LE) > 0;
+    for (unsigned i = 0; good && i < 2; i++) {
+        char *name = H5Tget_member_name (type, i);
+        good = name && H5Tget_member_value (type, i, &value) >= 0 &&
+               strcmp (name, value ? "TRUE" : "FALSE") == 0;
+        H5free_memory (name);
+    }
+    if (base >= 0)
+        H5Tclose (base);
+    return good;
+}
+
+static bool describe_enum (hid_t type, FILE *out)
+{
+    if (is_bool (type)) {
+        fputs ("|b1", out);
+        return true;
+    }
+    hid_t base = H5Tget_super (type);
+    bool good = base >= 0 && describe (base, out);
+    if (base >= 0)
+        H5Tclose (base);
+    return good;
+}
+
 static bool describe_opaque (hid_t type, FILE *out)
 {
     char *tag = H5Tget_tag (type);
@@ -256,8 +292,7 @@ static bool describe (hid_t type, FILE *out)
         fprintf (out, "%cf%zu", order, size);
         return true;
     case H5T_ENUM:
-        fputs ("|b1", out);
-        return size == 1 && H5Tget_nmembers (type) == 2;
+        return describe_enum (type, out);
     case H5T_STRING:
         fprintf (out, "|S%zu", size);
         return H5Tis_variable_str (type) == 0;
