@@ -183,7 +183,7 @@ int snapshot_about (hid_t file, const snapshot_about_t *about, sluice_error_t *e
     return rc;
 }
 
-static void quote (FILE *out, const char *text)
+void json_text (FILE *out, const char *text)
 {
     putc ('"', out);
     for (; *text; text++) {
@@ -209,9 +209,9 @@ char *parameters_json (const sluice_params_t *params)
     for (size_t i = 0; params && i < sluice_params_count (params); i++) {
         if (i)
             fputs (", ", out);
-        quote (out, sluice_params_name_at (params, i));
+        json_text (out, sluice_params_name_at (params, i));
         fputs (": ", out);
-        quote (out, sluice_params_value_at (params, i));
+        json_text (out, sluice_params_value_at (params, i));
     }
     putc ('}', out);
     bool failed = ferror (out);

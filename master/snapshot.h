@@ -10,6 +10,7 @@
 #ifndef MASTER_SNAPSHOT_H
 #define MASTER_SNAPSHOT_H
 
+#include <stdio.h>
 #include "calc/kernel_host.h"
 #include "master/chunks.h"
 #include "master/h5driver.h"
@@ -50,6 +51,8 @@ typedef struct {
 
 int snapshot_about (hid_t file, const snapshot_about_t *about, sluice_error_t *err);
 
+/* Write text as a JSON string, in quotes. */
+void json_text (FILE *out, const char *text);
 /* The parameters as one JSON object; free () it. NULL if out of memory. */
 char *parameters_json (const sluice_params_t *params);
 

@@ -21,23 +21,6 @@
 
 enum { INDEX, TASKS, NODES, FAILURES, NSYSTEM };
 
-typedef struct {
-    uint32_t node;
-    char host[64], uuid[32];
-    uint32_t cores, slots;
-    char isa[16];
-} __attribute__ ((packed)) node_row_t;
-
-typedef struct {
-    uint64_t task;
-    uint32_t attempt;
-    uint64_t first, stop;
-    uint32_t node;
-    uint8_t final;
-    int32_t sig, exit_code;
-    char reason[200], stderr_tail[1000];
-} __attribute__ ((packed)) failure_row_t;
-
 /* A table of the file. */
 typedef struct {
     char *name;
