@@ -26,11 +26,14 @@ enum { STALE_PATIENCE_MS = 60000 }; /* NFS attribute caches last up to a minute 
 const char *h5_still_open (void)
 {
     static char name[500];
-    hid_t file;
+    /* A file is open, too, while anything in it is. */
+    static const unsigned kinds =
+        H5F_OBJ_FILE | H5F_OBJ_DATASET | H5F_OBJ_GROUP | H5F_OBJ_ATTR;
+    hid_t object;
     name[0] = '\0';
-    if (H5Fget_obj_count ((hid_t) H5F_OBJ_ALL, H5F_OBJ_FILE) > 0 &&
-        H5Fget_obj_ids ((hid_t) H5F_OBJ_ALL, H5F_OBJ_FILE, 1, &file) > 0 &&
-        H5Fget_name (file, name, sizeof name) <= 0)
+    if (H5Fget_obj_count ((hid_t) H5F_OBJ_ALL, kinds) > 0 &&
+        H5Fget_obj_ids ((hid_t) H5F_OBJ_ALL, kinds, 1, &object) > 0 &&
+        H5Fget_name (object, name, sizeof name) <= 0)
         snprintf (name, sizeof name, "(unnamed)");
     return name;
 }
@@ -63,7 +66,11 @@ static int read_shared (sluice_inputs_t *self, const char *path, sluice_error_t 
     h5_quiet ();
     /* By descriptor: the path was resolved inside the share, once. */
     snprintf (via, sizeof via, "/proc/self/fd/%d", fd);
-    hid_t file = H5Fopen (via, H5F_ACC_RDONLY, H5P_DEFAULT);
+    /* It was closed before its name travelled: no lock, which NFS may not have. */
+    hid_t access = H5Pcreate (H5P_FILE_ACCESS);
+    H5Pset_file_locking (access, false, true);
+    hid_t file = H5Fopen (via, H5F_ACC_RDONLY, access);
+    H5Pclose (access);
     int rc = 0;
     if (file < 0)
         rc = h5_fail (err, SLUICE_EINPUT, "%s cannot be read", path);
@@ -143,33 +150,27 @@ const sluice_array_t *sluice_inputs_get (const sluice_inputs_t *inputs, const ch
     return NULL;
 }
 
-/* Does the share-relative `path` end in `name`, folder by folder? */
-static bool ends_in (const char *path, const char *name)
+/* The path in the share of the input that plan called `name`. */
+static const char *path_of (const sluice_inputs_t *inputs, const char *name)
 {
-    size_t n = strlen (path), m = strlen (name);
-    return m > 0 && m <= n && strcmp (path + n - m, name) == 0 &&
-           (n == m || path[n - m - 1] == '/');
+    const sluice_array_t *names = sluice_inputs_get (inputs, INPUT_NAMES_KEY, NULL);
+    if (!names || names->dtype->kind != 'S' || names->ndim != 2 || names->shape[1] != 2)
+        return NULL;
+    size_t size = names->dtype->itemsize; /* a NUL with it */
+    for (uint64_t i = 0; i < names->shape[0]; i++) {
+        const char *pair = (const char *) names->data + 2 * i * size;
+        if (pair[size - 1] == 0 && pair[2 * size - 1] == 0 && strcmp (pair, name) == 0)
+            return pair + size;
+    }
+    return NULL;
 }
 
 int sluice_inputs_file (sluice_inputs_t *inputs, const char *path, sluice_error_t *err)
 {
-    /* The plan's paths start from the job's folder, and those that travel from
-     * the share's root: what is below the folder is common to both. */
-    const input_t *found = NULL;
-    const char *name = path;
-    bool several = false;
-    while (*name == '/' || strncmp (name, "./", 2) == 0 || strncmp (name, "../", 3) == 0)
-        name += *name == '/' ? 1 : name[1] == '/' ? 2 : 3;
-    for (size_t i = 0; i < inputs->nfiles; i++) {
-        if (!ends_in (inputs->files[i].path, name))
-            continue;
-        several = found != NULL;
-        found = &inputs->files[i];
-    }
-    if (!found || several)
-        return sluice_fail (err, SLUICE_EINPUT,
-                            several ? "%s: the plan named several inputs that end so"
-                                    : "%s: the plan did not name it as an input",
-                            path);
-    return input_open (inputs->share, found, STALE_PATIENCE_MS, err);
+    const char *inside = path_of (inputs, path);
+    for (size_t i = 0; inside && i < inputs->nfiles; i++)
+        if (strcmp (inputs->files[i].path, inside) == 0)
+            return input_open (inputs->share, &inputs->files[i], STALE_PATIENCE_MS, err);
+    return sluice_fail (err, SLUICE_EINPUT,
+                        "%s: plan did not name it by sluice_plan_input", path);
 }

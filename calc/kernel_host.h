@@ -33,6 +33,11 @@ const uint8_t *kernel_hash (const kernel_t *self);   /* zeros if built in */
 
 /* ---- plan ---------------------------------------------------------------- */
 
+/* The key of a shared array that the plan itself adds when it has inputs: for each
+ * the path that the kernel gave and the one in the share, since a node knows
+ * neither the job's folder nor what its links led to. */
+#define INPUT_NAMES_KEY ".inputs"
+
 /* One named array: an output as it is, or a shared input. Owned. */
 typedef struct {
     char *name;
@@ -53,6 +58,8 @@ struct sluice_plan {                    /* read these after plan_run */
     named_array_t *shared;
     size_t nfiles;
     input_t *files;                     /* paths relative to the share */
+    size_t nnames;                      /* of INPUT_NAMES_KEY, while plan runs */
+    char **names;                       /* two each */
 };
 
 /* Call the kernel's plan and check the outcome (items > 0, at least one

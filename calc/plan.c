@@ -73,6 +73,62 @@ static int check_name (const sluice_plan_t *plan, const char *name, sluice_error
     return 0;
 }
 
+/* Are there bytes in a record that belong to no field? */
+static bool has_gaps (const sluice_dtype_t *dtype)
+{
+    bool gaps = dtype->kind == 'V' && !dtype->packed;
+    for (size_t i = 0; i < dtype->nfields; i++)
+        gaps |= has_gaps (dtype->fields[i].type);
+    return gaps;
+}
+
+/* The type of a dataset must fit in 64 KiB of its header, by HDF5's own count, so
+ * that it is tried: in a file in memory, as the writer makes it. */
+static int try_to_store (const sluice_dtype_t *dtype, sluice_error_t *err)
+{
+    h5_quiet ();
+    hid_t type = h5_type (dtype, err);
+    if (type < 0)
+        return -1;
+    hid_t access = H5Pcreate (H5P_FILE_ACCESS), space = H5Screate (H5S_SCALAR);
+    hid_t file = -1, set = -1;
+    if (access >= 0 && H5Pset_fapl_core (access, 1 << 16, 0) >= 0 &&
+        H5Pset_libver_bounds (access, H5F_LIBVER_V18, H5F_LIBVER_LATEST) >= 0)
+        file = H5Fcreate ("sluice-plan", H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    if (file >= 0 && space >= 0)
+        set = H5Dcreate2 (file, "x", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    int rc = 0;
+    if (set < 0)
+        rc = h5_fail (err, SLUICE_EINPUT,
+                      "its type has too many fields, or too long names, for HDF5");
+    if (set >= 0)
+        H5Dclose (set);
+    if (file >= 0)
+        H5Fclose (file);
+    if (space >= 0)
+        H5Sclose (space);
+    if (access >= 0)
+        H5Pclose (access);
+    H5Tclose (type);
+    return rc;
+}
+
+static int check_rows (const sluice_dtype_t *dtype, sluice_error_t *err)
+{
+    size_t bytes = sluice_dtype_size (dtype);
+    if (dtype->kind != 'V' || dtype->ndim != 0)
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "its rows must be records, {name:type, ...}");
+    if (has_gaps (dtype))
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "its rows have bytes that no field covers, and what lies in "
+                            "them would be written too: use a packed struct");
+    if (bytes == 0 || bytes > ROW_MAX_BYTES)
+        return sluice_fail (err, SLUICE_EINPUT, "a row of %zu bytes; 1 to %d can be",
+                            bytes, ROW_MAX_BYTES);
+    return try_to_store (dtype, err);
+}
+
 int sluice_plan_table (sluice_plan_t *plan, const char *name, const char *dtype,
                        sluice_error_t *err)
 {
@@ -85,64 +141,64 @@ int sluice_plan_table (sluice_plan_t *plan, const char *name, const char *dtype,
     if (check_name (plan, index, err))
         return -1;
     sluice_dtype_t *type = sluice_dtype_parse (dtype, strlen (dtype), err);
-    if (!type)
+    if (!type || check_rows (type, err)) {
+        sluice_dtype_destroy (&type);
         return sluice_fail_at (err, "table %s", name);
-    size_t bytes = sluice_dtype_size (type);
-    hid_t stored = h5_type (type, err);
+    }
     char *text = sluice_dtype_text (type), *copy = strdup (name);
     table_t *grown = realloc (plan->tables, (plan->ntables + 1) * sizeof *grown);
-    bool record = type->kind == 'V' && type->ndim == 0;
+    uint64_t rows = chunk_rows_for (sluice_dtype_size (type));
     sluice_dtype_destroy (&type);
     if (grown)
         plan->tables = grown;
-    if (stored >= 0)
-        H5Tclose (stored);
-    int rc = 0;
-    if (stored < 0)
-        rc = sluice_fail_at (err, "table %s", name);
-    else if (!record)
-        rc = sluice_fail (err, SLUICE_EINPUT,
-                          "table %s: its rows must be records, {name:type, ...}", name);
-    else if (bytes == 0 || bytes > ROW_MAX_BYTES)
-        rc = sluice_fail (err, SLUICE_EINPUT,
-                          "table %s: a row of %zu bytes; 1 to %d can be", name, bytes,
-                          ROW_MAX_BYTES);
-    else if (!text || !copy || !grown)
-        rc = sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    if (rc) {
+    if (!text || !copy || !grown || strlen (text) >= MSG_MAX_TEXT) {
+        int rc = text && strlen (text) >= MSG_MAX_TEXT
+                     ? sluice_fail (err, SLUICE_EINPUT, "table %s: its dtype is too long",
+                                    name)
+                     : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
         free (text);
         free (copy);
-        return -1;
+        return rc;
     }
-    plan->tables[plan->ntables++] = (table_t){copy, text, chunk_rows_for (bytes)};
+    plan->tables[plan->ntables++] = (table_t){copy, text, rows};
     return 0;
+}
+
+/* A copy of `array`, which may come from anybody's code. */
+static int copy_array (const sluice_array_t *array, sluice_array_t *copy,
+                       sluice_error_t *err)
+{
+    bool overflow;
+    size_t bytes = sluice_array_bytes (array, &overflow);
+    if (overflow || (bytes > 0 && !array->data))
+        return sluice_fail (err, SLUICE_EINPUT, "an array without data of its shape");
+    if (try_to_store (array->dtype, err))
+        return -1;
+    char *text = sluice_dtype_text (array->dtype);
+    if (!text)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    int rc = sluice_array_make (copy, text, array->ndim, array->shape, err);
+    free (text);
+    if (rc == 0 && bytes)
+        memcpy (copy->data, array->data, bytes);
+    return rc;
 }
 
 static int add_array (named_array_t **list, size_t *n, const char *name,
                       const sluice_array_t *array, sluice_error_t *err)
 {
-    bool overflow;
-    size_t bytes = sluice_array_bytes (array, &overflow);
-    char *text = sluice_dtype_text (array->dtype);
-    hid_t stored = h5_type (array->dtype, err);
+    named_array_t entry = {0};
+    if (copy_array (array, &entry.array, err))
+        return sluice_fail_at (err, "%s", name);
     named_array_t *grown = realloc (*list, (*n + 1) * sizeof *grown);
     if (grown)
         *list = grown;
-    if (stored < 0) {
-        free (text);
-        return sluice_fail_at (err, "%s", name);
-    }
-    H5Tclose (stored);
-    named_array_t entry = {.name = strdup (name)};
-    if (overflow || !text || !grown || !entry.name ||
-        sluice_array_make (&entry.array, text, array->ndim, array->shape, err)) {
-        free (text);
+    entry.name = strdup (name);
+    if (!grown || !entry.name) {
+        sluice_array_clear (&entry.array);
         free (entry.name);
         return sluice_fail (err, SLUICE_ESYSTEM, "%s: out of memory", name);
     }
-    free (text);
-    if (bytes)
-        memcpy (entry.array.data, array->data, bytes);
     (*list)[(*n)++] = entry;
     return 0;
 }
@@ -169,38 +225,93 @@ int sluice_share_put (sluice_plan_t *plan, const char *key, const sluice_array_t
     return add_array (&plan->shared, &plan->nshared, key, array, err);
 }
 
+/* What identifies the file `path` of the job's folder. */
+static int measure_input (const sluice_plan_t *plan, const char *path, input_t *input,
+                          sluice_error_t *err)
+{
+    char *full;
+    bool absolute = path[0] == '/';
+    if (asprintf (&full, "%s%s%s", absolute ? "" : plan->folder, absolute ? "" : "/",
+                  path) < 0)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    input->path = share_relative (plan->share, full, err);
+    free (full);
+    if (!input->path)
+        return -1;
+    int fd = share_openat (plan->share, input->path, O_RDONLY | O_NONBLOCK, 0, err);
+    if (fd < 0)
+        return -1;
+    int rc = input_measure (fd, input, err);
+    close (fd);
+    return rc;
+}
+
+/* Keep how the kernel calls the file `inside` the share. */
+static int keep_name (sluice_plan_t *plan, const char *name, const char *inside,
+                      sluice_error_t *err)
+{
+    char **grown = realloc (plan->names, 2 * (plan->nnames + 1) * sizeof *grown);
+    if (grown)
+        plan->names = grown;
+    char *first = strdup (name), *second = strdup (inside);
+    if (!grown || !first || !second) {
+        free (first);
+        free (second);
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    }
+    grown[2 * plan->nnames] = first;
+    grown[2 * plan->nnames++ + 1] = second;
+    return 0;
+}
+
 int sluice_plan_input (sluice_plan_t *plan, const char *path, sluice_error_t *err)
 {
-    char *full = NULL;
     input_t input = {0};
-    int fd = -1;
+    if (!path || !path[0])
+        return sluice_fail (err, SLUICE_EINPUT, "an input without a path");
+    for (size_t i = 0; i < plan->nnames; i++)
+        if (strcmp (plan->names[2 * i], path) == 0)
+            return 0;
     if (plan->nfiles >= MSG_MAX_INPUTS)
         return sluice_fail (err, SLUICE_EINPUT, "more than %d input files",
                             MSG_MAX_INPUTS);
-    if (asprintf (&full, "%s%s%s", path[0] == '/' ? "" : plan->folder,
-                  path[0] == '/' ? "" : "/", path) < 0)
+    input_t *grown = realloc (plan->files, (plan->nfiles + 1) * sizeof *grown);
+    if (!grown)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    input.path = share_relative (plan->share, full, err);
-    free (full);
-    if (input.path)
-        fd = share_openat (plan->share, input.path, O_RDONLY, 0, err);
-    int rc = fd < 0 ? -1 : input_measure (fd, &input, err);
-    if (fd >= 0)
-        close (fd);
-    for (size_t i = 0; rc == 0 && i < plan->nfiles; i++)
-        if (strcmp (plan->files[i].path, input.path) == 0) {
-            input_clear (&input);
-            return 0; /* named twice: once is enough */
-        }
-    input_t *grown =
-        rc ? NULL : realloc (plan->files, (plan->nfiles + 1) * sizeof *grown);
-    if (!grown) {
-        input_clear (&input);
-        return rc ? -1 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    }
     plan->files = grown;
+    if (measure_input (plan, path, &input, err) ||
+        keep_name (plan, path, input.path, err)) {
+        input_clear (&input);
+        return -1;
+    }
+    for (size_t i = 0; i < plan->nfiles; i++)
+        if (strcmp (plan->files[i].path, input.path) == 0) {
+            input_clear (&input); /* by another name: once is enough */
+            return 0;
+        }
     plan->files[plan->nfiles++] = input;
     return 0;
+}
+
+/* Share the names of the inputs; see INPUT_NAMES_KEY. */
+static int share_names (sluice_plan_t *plan, sluice_error_t *err)
+{
+    size_t longest = 0;
+    char dtype[32];
+    sluice_array_t names;
+    if (plan->nnames == 0)
+        return 0;
+    for (size_t i = 0; i < 2 * plan->nnames; i++)
+        if (strlen (plan->names[i]) > longest)
+            longest = strlen (plan->names[i]);
+    snprintf (dtype, sizeof dtype, "|S%zu", longest + 1);
+    if (sluice_array_make (&names, dtype, 2, (uint64_t[]){plan->nnames, 2}, err))
+        return -1;
+    for (size_t i = 0; i < 2 * plan->nnames; i++)
+        strcpy ((char *) names.data + i * (longest + 1), plan->names[i]);
+    int rc = add_array (&plan->shared, &plan->nshared, INPUT_NAMES_KEY, &names, err);
+    sluice_array_clear (&names);
+    return rc;
 }
 
 sluice_plan_t *plan_run (const kernel_t *kernel, const sluice_params_t *params,
@@ -235,6 +346,8 @@ sluice_plan_t *plan_run (const kernel_t *kernel, const sluice_params_t *params,
         sluice_fail (err, SLUICE_EINPUT, "the kernel's plan declares no output table");
         goto error;
     }
+    if (share_names (plan, err))
+        goto error;
     return plan;
 error:
     plan_destroy (&plan);
@@ -265,6 +378,9 @@ void plan_destroy (sluice_plan_t **self_p)
     for (size_t i = 0; i < plan->nfiles; i++)
         input_clear (&plan->files[i]);
     free (plan->files);
+    for (size_t i = 0; i < 2 * plan->nnames; i++)
+        free (plan->names[i]);
+    free (plan->names);
     free (plan->folder);
     free (plan);
     *self_p = NULL;
