@@ -5,7 +5,8 @@
 
 Whatever the place: once the output has its name, h5py opens it plainly, and
 ledger, tables, items and tasks agree with each other and with what the rows
-must be; nothing that was durable is lost again. Then the disk is full at every
+must be; nothing that was durable is lost again. The same when the power fails,
+and any sector written since the last sync may be lost. Then the disk is full at every
 write in turn, and the writer gets over it. Then readers run beside the writer.
 
   writer_sweep.py [TASKS [EVERY]]     EVERY: try only each so many places
@@ -177,6 +178,30 @@ def sweep(folder, tasks, mode, every):
     return summary
 
 
+def power(folder, tasks, mode, every, seeds):
+    """As sweep, but of what was written since the last sync anything may be lost."""
+    path = os.path.join(folder, 'power.h5')
+    calls, _ = count(path, tasks, mode)
+    tried = nothing = 0
+    for n in range(1, calls + 1, every):
+        for seed in range(seeds):
+            if os.path.exists(path):
+                os.unlink(path)
+            rc = play(path, tasks, mode, SLUICE_DIE_AT=n, SLUICE_LOSE=seed).returncode
+            assert rc == DIED or mode == 'later' and rc == 0, f'place {n}: status {rc}'
+            if not os.path.exists(path):
+                nothing += 1
+                continue
+            try:
+                look(path)
+            except Exception as e:
+                raise AssertionError(
+                    f'{mode}: power lost at {n} of {calls}, seed {seed}: {e!r}') from e
+            tried += 1
+    print(f'{mode}: power lost {tried + nothing} times: {tried} whole and right, '
+          f'{nothing} no file yet', flush=True)
+
+
 def full(folder, tasks, every, digest):
     path = os.path.join(folder, 'full.h5')
     calls, _ = count(path, tasks, 'now')
@@ -254,6 +279,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         summary = sweep(folder, tasks, 'now', every)
         assert sweep(folder, tasks, 'later', every)['digest'] == summary['digest']
+        for mode in 'now', 'later':
+            power(folder, tasks, mode, every, 2)
         full(folder, tasks, every, summary['digest'])
         readers(folder, 70 * tasks + 9)     # not a multiple of 7
 
