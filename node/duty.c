@@ -295,11 +295,14 @@ bool duty_share (duty_t *self, unsigned cores, int64_t now, sluice_error_t *brok
             return false;
     }
     while (!wanting && outstanding (self) + self->nqueue < self->nfree) {
-        if (self->locked >= allowed || !take (self)) {
-            wanting = !is_idle (self, now);
-            break;
+        /* Cores of queued tasks that were revoked are spare, too. */
+        if (self->spare <= outstanding (self)) {
+            if (self->locked >= allowed || !take (self)) {
+                wanting = !is_idle (self, now);
+                break;
+            }
+            self->spare++;
         }
-        self->spare++;
         self->credit++;
         self->credited = now;
     }

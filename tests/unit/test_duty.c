@@ -180,6 +180,19 @@ Test (duty, revoked_tasks_stop_and_queued_ones_go)
     destroy (&set);
 }
 
+Test (duty, the_core_of_a_task_revoked_in_the_queue_is_offered_again)
+{
+    set_t set = make (2, 1, 2);
+    share (&set, 2, 1);
+    assign (&set, 0, 1, 2, 2000, 1);
+    duty_revoke (set.duty, &(task_t){.task = 2, .attempt = 1});
+    share (&set, 2, 1);
+    cr_assert_eq (duty_running (set.duty), 1);
+    cr_assert_eq (duty_credit (set.duty), 3);
+    cr_assert_eq (duty_cores (set.duty), 2);
+    destroy (&set);
+}
+
 Test (duty, shed_reaches_running_and_queued_tasks)
 {
     set_t set = make (2, 1, 2);
