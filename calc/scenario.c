@@ -12,6 +12,7 @@
 #include "calc/rng.h"
 #include "calc/scenario_model.h"
 #include "calc/scenario_plan.h"
+#include "calc/scenario_store.h"
 #include "calc/vmath.h"
 
 /* Sites that are done at a time: what a worker touches stays in the second cache. */
@@ -40,108 +41,16 @@ static void close_state (void *arg)
     free (self);
 }
 
-static int get (sluice_inputs_t *inputs, const char *key, size_t size,
-                const sluice_array_t **array, sluice_error_t *err)
+/* The model from what plan has shared. */
+static int make_model (state_t *self, const scenario_t *scenario, sluice_error_t *err)
 {
-    *array = sluice_inputs_get (inputs, key, err);
-    if (!*array)
+    const rupture_t *rupture = &scenario->rupture;
+    const double hypocentre[3] = {rupture->lon, rupture->lat, rupture->depth};
+    surface_t *surface = surface_of (rupture, err);
+    if (!surface)
         return -1;
-    if ((*array)->ndim == 1 && sluice_dtype_size ((*array)->dtype) == size)
-        return 0;
-    return sluice_fail (err, SLUICE_EPROTO, "%s: is not what plan had put there", key);
-}
-
-static sites_t *get_sites (sluice_inputs_t *inputs, sluice_error_t *err)
-{
-    const sluice_array_t *array;
-    if (get (inputs, "sitecol", sizeof (site_record_t), &array, err) != 0)
-        return NULL;
-    size_t n = (size_t) array->shape[0];
-    sites_t *self = calloc (1, sizeof *self);
-    if (self) {
-        self->n = n;
-        self->lon = malloc (n * sizeof (double));
-        self->lat = malloc (n * sizeof (double));
-        self->depth = malloc (n * sizeof (double));
-        self->vs30 = malloc (n * sizeof (double));
-        self->z1pt0 = malloc (n * sizeof (double));
-        self->z2pt5 = malloc (n * sizeof (double));
-    }
-    if (!self || !self->lon || !self->lat || !self->depth || !self->vs30 ||
-        !self->z1pt0 || !self->z2pt5) {
-        sluice_fail (err, SLUICE_ESYSTEM, "out of memory for %zu sites", n);
-        sites_destroy (&self);
-        return NULL;
-    }
-    const site_record_t *records = array->data;
-    for (size_t i = 0; i < n; i++) {
-        self->lon[i] = records[i].lon;
-        self->lat[i] = records[i].lat;
-        self->depth[i] = records[i].depth;
-        self->vs30[i] = records[i].vs30;
-        self->z1pt0[i] = records[i].z1pt0;
-        self->z2pt5[i] = records[i].z2pt5;
-    }
-    return self;
-}
-
-/* Put the nodes back into patches; rows and columns are those of its last node. */
-static surface_t *get_surface (sluice_inputs_t *inputs, sluice_error_t *err)
-{
-    const sluice_array_t *array;
-    if (get (inputs, "rupture_mesh", sizeof (node_record_t), &array, err) != 0)
-        return NULL;
-    const node_record_t *nodes = array->data;
-    size_t n = (size_t) array->shape[0], npatches = n ? nodes[n - 1].patch + 1u : 0;
-    patch_t *patches =
-        npatches && npatches <= n ? calloc (npatches, sizeof *patches) : NULL;
-    double *places = malloc ((n + 1) * 3 * sizeof *places);
-    surface_t *surface = NULL;
-    if (patches && places) {
-        for (size_t i = 0; i < n; i++) {
-            patch_t *p = &patches[nodes[i].patch < npatches ? nodes[i].patch : 0];
-            if (!p->lon) {
-                p->lon = places + i;
-                p->lat = places + n + i;
-                p->depth = places + 2 * n + i;
-            }
-            p->plane = nodes[i].plane;
-            p->rows = nodes[i].row + 1u;
-            p->cols = nodes[i].col + 1u;
-            places[i] = nodes[i].lon;
-            places[n + i] = nodes[i].lat;
-            places[2 * n + i] = nodes[i].depth;
-        }
-        rupture_t rupture = {.npatches = npatches, .patches = patches};
-        surface = surface_of (&rupture, err);
-    } else
-        sluice_fail (err, SLUICE_ESYSTEM, "out of memory for the rupture");
-    free (patches);
-    free (places);
-    return surface;
-}
-
-static int make_model (state_t *self, sluice_inputs_t *inputs, sluice_error_t *err)
-{
-    const sluice_array_t *array;
-    if (get (inputs, "rupture", sizeof (rupture_record_t), &array, err) != 0)
-        return -1;
-    if (array->shape[0] != 1)
-        return sluice_fail (err, SLUICE_EPROTO, "rupture: is not one");
-    const rupture_record_t *r = array->data;
-    const gsim_rupture_t facts = {.mag = r->mag,
-                                  .rake = r->rake,
-                                  .dip = r->dip,
-                                  .ztor = r->ztor,
-                                  .width = r->width,
-                                  .hypo_depth = r->hypo_depth};
-    const double hypocentre[3] = {r->hypo_lon, r->hypo_lat, r->hypo_depth};
-    surface_t *surface = get_surface (inputs, err);
-    sites_t *sites = surface ? get_sites (inputs, err) : NULL;
-    int rc = sites ? model_make (&self->model, &self->settings, &facts, hypocentre,
-                                 surface, sites, err)
-                   : -1;
-    sites_destroy (&sites);
+    int rc = model_make (&self->model, &scenario->settings, &scenario->facts, hypocentre,
+                         surface, &scenario->sites, err);
     surface_destroy (&surface);
     return rc;
 }
@@ -152,8 +61,15 @@ static int open_inputs (sluice_inputs_t *inputs, void **state, sluice_error_t *e
     if (!self)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     self->seed = sluice_inputs_seed (inputs);
-    if (settings_read (&self->settings, sluice_inputs_params (inputs), err) != 0 ||
-        make_model (self, inputs, err) != 0) {
+    scenario_t scenario;
+    int rc =
+        sluice_inputs_get_object (inputs, SCENARIO_KEY, &scenario_class, &scenario, err);
+    if (rc == 0) {
+        rc = make_model (self, &scenario, err);
+        self->settings = scenario.settings;
+        sluice_object_clear (&scenario_class, &scenario);
+    }
+    if (rc != 0) {
         close_state (self);
         return -1;
     }

@@ -13,6 +13,7 @@
 
 #include "calc/scenario.h"
 #include "calc/scenario_model.h"
+#include "calc/scenario_store.h"
 
 /* All that plan has read. */
 typedef struct {
@@ -299,12 +300,10 @@ static void append_fields (const settings_t *settings, char *text, size_t size,
 }
 
 /* Hand an array to the run and forget it. */
-static int give (sluice_plan_t *plan, const char *name, sluice_array_t *array, bool share,
+static int give (sluice_plan_t *plan, const char *name, sluice_array_t *array,
                  sluice_error_t *err)
 {
     int rc = sluice_plan_output (plan, name, array, err);
-    if (rc == 0 && share)
-        rc = sluice_share_put (plan, name, array, err);
     sluice_array_clear (array);
     return rc;
 }
@@ -321,7 +320,7 @@ static int give_sites (const job_t *job, sluice_plan_t *plan, sluice_error_t *er
         records[i] = (site_record_t){(uint32_t) i,    sites->lon[i],  sites->lat[i],
                                      sites->depth[i], sites->vs30[i], sites->z1pt0[i],
                                      sites->z2pt5[i]};
-    return give (plan, "sitecol", &array, true, err);
+    return give (plan, "sitecol", &array, err);
 }
 
 static int give_rupture (const job_t *job, sluice_plan_t *plan, sluice_error_t *err)
@@ -343,7 +342,7 @@ static int give_rupture (const job_t *job, sluice_plan_t *plan, sluice_error_t *
                            .width = job->facts.width,
                            .length = surface_length (job->surface),
                            .area = surface_area (job->surface)};
-    if (give (plan, "rupture", &array, true, err) != 0)
+    if (give (plan, "rupture", &array, err) != 0)
         return -1;
     uint64_t nodes[1] = {0};
     for (size_t k = 0; k < r->npatches; k++)
@@ -362,7 +361,7 @@ static int give_rupture (const job_t *job, sluice_plan_t *plan, sluice_error_t *
                                         p->lat[i],
                                         p->depth[i]};
     }
-    return give (plan, "rupture_mesh", &array, true, err);
+    return give (plan, "rupture_mesh", &array, err);
 }
 
 static int give_events (const job_t *job, sluice_plan_t *plan, sluice_error_t *err)
@@ -380,7 +379,7 @@ static int give_events (const job_t *job, sluice_plan_t *plan, sluice_error_t *e
     events = array.data;
     for (uint64_t i = 0; i < job->settings.events; i++)
         events[i].id = (uint32_t) i; /* one rupture and one branch: 0 */
-    return give (plan, "events", &array, false, err);
+    return give (plan, "events", &array, err);
 }
 
 /* One text of a fixed length per row. */
@@ -392,7 +391,7 @@ static int give_imts (const job_t *job, sluice_plan_t *plan, sluice_error_t *err
         return -1;
     for (size_t m = 0; m < job->settings.nimts; m++)
         imt_name (&job->settings.imts[m], (char *) array.data + 32 * m);
-    return give (plan, "imts", &array, false, err);
+    return give (plan, "imts", &array, err);
 }
 
 static int give_description (const job_t *job, sluice_plan_t *plan, sluice_error_t *err)
@@ -406,7 +405,7 @@ static int give_description (const job_t *job, sluice_plan_t *plan, sluice_error
     if (sluice_array_make (&array, type, 0, NULL, err) != 0)
         return -1;
     memcpy (array.data, text, strlen (text));
-    return give (plan, "description", &array, false, err);
+    return give (plan, "description", &array, err);
 }
 
 static int give_model (const job_t *job, sluice_plan_t *plan, sluice_error_t *err)
@@ -441,7 +440,17 @@ static int give_model (const job_t *job, sluice_plan_t *plan, sluice_error_t *er
         }
     }
     free (medians);
-    return give (plan, "gmf_model", &array, false, err);
+    return give (plan, "gmf_model", &array, err);
+}
+
+/* What the nodes need, as an object. */
+static int share_job (const job_t *job, sluice_plan_t *plan, sluice_error_t *err)
+{
+    const scenario_t scenario = {.settings = job->settings,
+                                 .facts = job->facts,
+                                 .rupture = *job->rupture,
+                                 .sites = *job->sites};
+    return sluice_share_put_object (plan, SCENARIO_KEY, &scenario_class, &scenario, err);
 }
 
 static int give_all (const job_t *job, sluice_plan_t *plan, sluice_error_t *err)
@@ -453,7 +462,8 @@ static int give_all (const job_t *job, sluice_plan_t *plan, sluice_error_t *err)
         sluice_plan_table (plan, "gmf_data", type, err) != 0 ||
         give_description (job, plan, err) != 0 || give_sites (job, plan, err) != 0 ||
         give_rupture (job, plan, err) != 0 || give_events (job, plan, err) != 0 ||
-        give_imts (job, plan, err) != 0 || give_model (job, plan, err) != 0)
+        give_imts (job, plan, err) != 0 || give_model (job, plan, err) != 0 ||
+        share_job (job, plan, err) != 0)
         return -1;
     return 0;
 }

@@ -1,10 +1,10 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
-/* scenario_plan.h - between the scenario kernel's plan and its open
+/* scenario_plan.h - the scenario kernel's plan, and what it writes to the output
  *
- * The records in which sites and rupture travel, which are also how they are
- * written to the output.
+ * The records of sites and rupture there. (To the nodes they go as objects, see
+ * scenario_store.h.)
  */
 #ifndef CALC_SCENARIO_PLAN_H
 #define CALC_SCENARIO_PLAN_H
