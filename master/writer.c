@@ -196,6 +196,7 @@ writer_t *writer_new (const writer_options_t *options, sluice_error_t *err)
     self->ntables = (uint32_t) options->plan->ntables;
     self->packed_max =
         options->packed_max > PACKED_LEAST ? options->packed_max : PACKED_LEAST;
+    self->unchecked = options->unchecked;
     memcpy (self->run, options->run, RUN_BYTES);
     run_text (self->run, self->run_hex);
     self->began = writer_now ();
