@@ -9,11 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <zmq.h>
 
 #include "calc/jobfile.h"
+#include "master/local.h"
 
 struct registry {
     char *path;   /* of the record, on this machine */
@@ -38,6 +41,55 @@ static char *private_folder (void)
     return path;
 }
 
+/* The text of `name = TEXT` in a record. */
+static const char *in_record (const sluice_params_t *p, const char *name)
+{
+    const char *text = p ? sluice_params_get (p, name) : NULL;
+    return text ? text : "";
+}
+
+/* Does nobody listen at this Unix socket any more? */
+static bool is_dead (const char *path)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    if (snprintf (at.sun_path, sizeof at.sun_path, "%s", path) >=
+        (int) sizeof at.sun_path)
+        return false;
+    int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool dead = fd >= 0 && connect (fd, (struct sockaddr *) &at, sizeof at) &&
+                (errno == ECONNREFUSED || errno == ENOENT);
+    if (fd >= 0)
+        close (fd);
+    return dead;
+}
+
+/* Remove what runs of this machine left that were killed: the record, and the
+ * folder of their sockets. */
+static void forget_dead (const char *folder)
+{
+    char here[65] = "";
+    gethostname (here, sizeof here - 1);
+    DIR *dir = opendir (folder);
+    for (struct dirent *e; dir && (e = readdir (dir)) != NULL;) {
+        char *path = NULL;
+        if (e->d_name[0] == '.' || asprintf (&path, "%s/%s", folder, e->d_name) < 0)
+            continue;
+        sluice_params_t *p = jobfile_read (path, NULL);
+        const char *ipc = in_record (p, "ipc"), *end = strrchr (ipc, '/');
+        if (strcmp (in_record (p, "host"), here) == 0 &&
+            strncmp (ipc, "ipc:///", 7) == 0 && end > ipc + 7 && is_dead (ipc + 6)) {
+            char *sockets = NULL;
+            if (asprintf (&sockets, "%.*s", (int) (end - ipc - 6), ipc + 6) >= 0)
+                local_folder_remove (&sockets);
+            unlink (path);
+        }
+        sluice_params_destroy (&p);
+        free (path);
+    }
+    if (dir)
+        closedir (dir);
+}
+
 registry_t *registry_enter (const job_t *job, const char *tcp, const char *ipc,
                             sluice_error_t *err)
 {
@@ -58,6 +110,7 @@ registry_t *registry_enter (const job_t *job, const char *tcp, const char *ipc,
         folder = private_folder ();
         if (!folder || asprintf (&self->path, "%s/%s", folder, job->run_name) < 0)
             goto error;
+        forget_dead (folder);
     }
     int fd =
         open (self->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
