@@ -28,9 +28,9 @@ static const char HELP[] =
     "      --cores N          slots of this machine (default: all cores)\n"
     "      --no-local         do not compute on this machine\n"
     "      --no-network       only this machine, though there is a share\n"
-    "      --node ENDPOINT    a node, as tcp://HOST:PORT (may be repeated; then\n"
-    "                         this machine does not compute)\n"
-    "      --nodes FILE       nodes, one ENDPOINT a line\n"
+    "      --node ENDPOINT    a node besides those found, as tcp://HOST:PORT; may\n"
+    "                         be repeated; this machine does not compute then\n"
+    "      --nodes FILE       the same, one ENDPOINT a line\n"
     "      --key FILE         the cluster key, if not in the share\n"
     "      --window SIZE      result bytes held in memory here (64M, 1G)\n"
     "      --outbox SIZE      result bytes held by this machine's workers\n"
@@ -291,7 +291,7 @@ static int run_job (const run_options_t *o)
     int rc = (o->serial ? run_serial : run_cluster) (job, &result, &err);
     int status =
         rc == 0 ? result.failed ? SLUICE_EFAILED : SLUICE_OK : sluice_exit_status (&err);
-    if (rc != 0)
+    if (rc != 0 && (err.code != SLUICE_ECANCELLED || o->quiet)) /* the summary says it */
         cmd_fail ("run", &err);
     if (rc == 0 || err.code == SLUICE_ECANCELLED)
         summarise (job, &result);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "calc/jobfile.h"
+#include "calc/scenario.h"
 
 uint64_t default_buffer (void)
 {
@@ -133,6 +134,25 @@ static int find_kernel (job_t *self, sluice_error_t *err)
     return 0;
 }
 
+/* A name that nothing reads is a slip of the pen as a rule. Kernels in C say
+ * nothing of what they read. */
+static void warn_of_unknown (const job_t *self)
+{
+    static const char *const ours[] = {"crash_limit", "items_per_task", "memory"};
+    if (kernel_api (self->kernel) != &scenario_kernel)
+        return;
+    for (size_t i = 0; i < sluice_params_count (self->params); i++) {
+        const char *name = sluice_params_name_at (self->params, i);
+        bool known = scenario_knows (name);
+        for (size_t k = 0; k < sizeof ours / sizeof *ours; k++)
+            known = known || !strcmp (name, ours[k]);
+        if (!known)
+            fprintf (stderr, "sluice run: %s:%u: %s: no such parameter here; ignored\n",
+                     sluice_params_file (self->params),
+                     sluice_params_line (self->params, name), name);
+    }
+}
+
 static int find_seed (job_t *self, sluice_error_t *err)
 {
     self->seed = 42; /* OpenQuake's default for random_seed */
@@ -247,6 +267,7 @@ job_t *job_open (const run_options_t *options, sluice_error_t *err)
         plan_run (self->kernel, self->params, self->folder, self->share, self->seed, err);
     if (!self->plan)
         goto error;
+    warn_of_unknown (self);
     self->segment = segment_for (self->plan->tables, self->plan->ntables, err);
     if (!self->segment || check_window (self, err))
         goto error;

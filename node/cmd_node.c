@@ -30,8 +30,7 @@ static const char help[] =
     "  --interface IF     be reached through this network interface only\n"
     "  --key FILE         the cluster key (default: $SLUICE_KEY, then the share's)\n"
     "  --no-beacon        do not broadcast; the share tells masters about this node\n"
-    "  --confine          let commands of `sluice map' write to their scratch folder "
-    "only\n"
+    "  --confine          keep workers from writing outside their scratch folder\n"
     "  --scratch DIR      where workers get their folders (default: $TMPDIR or /tmp)\n"
     "  --user NAME        work as this user (needed when started as root)\n"
     "  --help             show this and end\n";
