@@ -54,7 +54,7 @@ job_t *job_open (const run_options_t *options, sluice_error_t *err);
 void job_destroy (job_t **self_p);
 
 /* A window or outbox by default: an eighth of the memory that is free, at
- * most 1 GiB, at least 64 MiB (design, section 3). */
+ * most 1 GiB, at least 64 MiB. */
 uint64_t default_buffer (void);
 
 #endif

@@ -348,7 +348,7 @@ static int open_signals (run_t *self, sluice_error_t *err)
                : sluice_fail (err, SLUICE_ESYSTEM, "signalfd: %s", strerror (errno));
 }
 
-/* Sockets and descriptors for many nodes (TRAPS: 3 descriptors a socket). */
+/* Sockets and descriptors for many nodes (a socket takes three). */
 static void raise_limits (void)
 {
     struct rlimit limit;
