@@ -403,7 +403,7 @@ static bool wants_local (const job_t *job)
     return !job->options.no_local && job->options.nnodes == 0;
 }
 
-static writer_t *open_writer (job_t *job, sluice_error_t *err)
+writer_t *run_open_writer (job_t *job, sluice_error_t *err)
 {
     return writer_new (&(writer_options_t){.path = job->output,
                                            .force = job->options.force,
@@ -426,7 +426,7 @@ static int set_up (run_t *self, sluice_error_t *err)
     if (wants_local (job) && !(self->local = local_start (job, self->folder, err)))
         return -1;
     char *inputs = write_inputs (self, err);
-    writer_t *writer = inputs ? open_writer (job, err) : NULL;
+    writer_t *writer = inputs ? run_open_writer (job, err) : NULL;
     if (writer && job->begun)
         job->begun (job);
     self->context = zmq_ctx_new ();

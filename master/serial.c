@@ -270,15 +270,7 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
     sigaction (SIGTERM, &act, &old_term);
     signal (SIGXFSZ, SIG_IGN);
     progress_init (&progress, job->options.quiet);
-    self.writer = writer_new (&(writer_options_t){.path = job->output,
-                                                  .force = job->options.force,
-                                                  .run = job->run,
-                                                  .job = job->name,
-                                                  .kernel = job->kernel_name,
-                                                  .plan = job->plan,
-                                                  .rate = job->options.rate,
-                                                  .packed_max = job->options.window / 4},
-                              &why);
+    self.writer = run_open_writer (job, &why);
     if (!self.writer || host_open (&host, &self, &why))
         goto done;
     if (job->begun)
