@@ -133,6 +133,17 @@ static const char *fixed (const char *text, size_t n, char out[1001])
     return out;
 }
 
+/* "item 7", or "items 7 to 9" of first <= i < stop. */
+static const char *items_text (uint64_t first, uint64_t stop, char out[64])
+{
+    if (stop <= first + 1)
+        snprintf (out, 64, "item %llu", (unsigned long long) first);
+    else
+        snprintf (out, 64, "items %llu to %llu", (unsigned long long) first,
+                  (unsigned long long) stop - 1);
+    return out;
+}
+
 static const char *size_text (double bytes, char out[24])
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
@@ -200,9 +211,10 @@ static void print_slowest (const record_t *record, FILE *out)
         fprintf (out, "slowest tasks\n");
     for (size_t i = 0; i < record->nslowest; i++) {
         const task_row_t *task = record->slowest + i;
-        fprintf (out, "  task %llu, items %llu to %llu: %.2f s on node %u, %s\n",
-                 (unsigned long long) task->task, (unsigned long long) task->first,
-                 (unsigned long long) task->stop, task->seconds, task->node,
+        char items[64];
+        fprintf (out, "  task %llu, %s: %.2f s on node %u, %s\n",
+                 (unsigned long long) task->task,
+                 items_text (task->first, task->stop, items), task->seconds, task->node,
                  size_text ((double) task->bytes, a));
     }
 }
@@ -216,12 +228,12 @@ static int print_failures (const output_t *output, unsigned limit, FILE *out,
         fprintf (out, "failed attempts: %llu\n", (unsigned long long) n);
     for (uint64_t i = n; i-- > 0 && n - i <= limit;) {
         failure_row_t row;
-        char reason[1001];
+        char reason[1001], items[64];
         if (rows_read (&output->failures, i, 1, &row, err) < 0)
             return -1;
-        fprintf (out, "  task %llu, attempt %u, items %llu to %llu, node %u%s: %s\n",
+        fprintf (out, "  task %llu, attempt %u, %s, node %u%s: %s\n",
                  (unsigned long long) row.task, row.attempt,
-                 (unsigned long long) row.first, (unsigned long long) row.stop, row.node,
+                 items_text (row.first, row.stop, items), row.node,
                  row.final ? ", given up" : ", tried again",
                  fixed (row.reason, sizeof row.reason, reason));
     }

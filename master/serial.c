@@ -188,9 +188,13 @@ static int record_failure (serial_t *self, const task_t *task, uint64_t item,
                            .exit_code = -1,
                            .stderr_tail = ""};
     writer_drop (self->writer, task->task, 1);
-    fprintf (stderr, "sluice run: items %llu to %llu failed: %s\n",
-             (unsigned long long) task->first, (unsigned long long) task->stop - 1,
-             why->text);
+    if (task->stop - task->first == 1)
+        fprintf (stderr, "sluice run: item %llu failed: %s\n",
+                 (unsigned long long) task->first, why->text);
+    else
+        fprintf (stderr, "sluice run: items %llu to %llu failed: %s\n",
+                 (unsigned long long) task->first, (unsigned long long) task->stop - 1,
+                 why->text);
     r->failed += task->stop - task->first;
     return writer_failure (self->writer, 0, &failed, task->first, task->stop, true,
                            &self->error);
