@@ -113,7 +113,10 @@ static int find_kernel (job_t *self, sluice_error_t *err)
         if (!self->kernel)
             return sluice_params_fail (self->params, "calculation_mode", err, "%s",
                                        err ? err->text : "");
-        return asprintf (&self->kernel_name, "builtin:%s", mode) < 0 ? -1 : 0;
+        if (asprintf (&self->kernel_name, "builtin:%s", mode) < 0 ||
+            !(self->kernel_label = strdup (self->kernel_name)))
+            return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        return 0;
     }
     char *path = NULL;
     if (asprintf (&path, "%s%s%s", file[0] == '/' ? "" : self->folder,
@@ -131,6 +134,10 @@ static int find_kernel (job_t *self, sluice_error_t *err)
     free (path);
     if (!self->kernel)
         return sluice_params_fail (self->params, "kernel", err, "%s", why.text);
+    /* Without a share paths start from the root. */
+    if (asprintf (&self->kernel_label, "%s%s", share_confined (self->share) ? "" : "/",
+                  self->kernel_name) < 0)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     return 0;
 }
 
@@ -288,6 +295,7 @@ void job_destroy (job_t **self_p)
     share_destroy (&self->share);
     sluice_params_destroy (&self->params);
     free (self->kernel_name);
+    free (self->kernel_label);
     free (self->owner);
     free (self->output);
     free (self->folder);

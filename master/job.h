@@ -39,7 +39,8 @@ typedef struct job {
     share_t *share;     /* the unconfined one if there is none */
     cluster_t *cluster; /* NULL: nobody but this machine */
     kernel_t *kernel;
-    char *kernel_name; /* as HELLO names it */
+    char *kernel_name;  /* as HELLO names it */
+    char *kernel_label; /* as a person knows it: the name, or the path from the share */
     sluice_plan_t *plan;
     uint64_t seed;
     uint32_t segment;

@@ -19,11 +19,11 @@ void progress_init (progress_t *self, bool quiet)
 
 const char *human_bytes (double bytes, char out[16])
 {
-    static const char *unit[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
     int i = 0;
-    for (; bytes >= 999.5 && i < 5; i++)
-        bytes /= 1000;
-    snprintf (out, 16, bytes < 10 && i ? "%.1f %s" : "%.0f %s", bytes, unit[i]);
+    for (; bytes >= 1023.5 && i < 5; i++)
+        bytes /= 1024;
+    snprintf (out, 16, i ? "%.1f %s" : "%.0f %s", bytes, units[i]);
     return out;
 }
 

@@ -94,6 +94,11 @@ static void on_failed (void *arg, const link_t *link, const msg_failed_t *f,
     }
 }
 
+static void on_news (void *arg, const char *line)
+{
+    say (arg, "%s", line);
+}
+
 static const char *waiting_for (run_t *self, const links_counts_t *nodes)
 {
     if (self->disk_full)
@@ -264,7 +269,7 @@ static void check_nodes (run_t *self, int64_t now)
     bool hopeless = nodes.lacking && !self->roster && !self->had_node;
     if (!hopeless && now - self->alone_since < FIRST_NODE_MS)
         return;
-    if (nodes.lacking)
+    if (*nodes.lacks && !self->had_node)
         sluice_fail (&self->error, SLUICE_ENONODES, "no node can take part: %s",
                      nodes.lacks);
     else if (self->had_node)
@@ -409,7 +414,7 @@ writer_t *run_open_writer (job_t *job, sluice_error_t *err)
                                            .force = job->options.force,
                                            .run = job->run,
                                            .job = job->name,
-                                           .kernel = job->kernel_name,
+                                           .kernel = job->kernel_label,
                                            .plan = job->plan,
                                            .rate = job->options.rate,
                                            .packed_max = job->options.window / 4},
@@ -442,6 +447,7 @@ static int set_up (run_t *self, sluice_error_t *err)
     if (self->links) {
         links_set_inputs (self->links, inputs);
         links_on_failed (self->links, on_failed, self);
+        links_on_news (self->links, on_news, self);
     }
     free (inputs);
     if (!self->links)

@@ -44,6 +44,7 @@ enum {
     SILENCE_MS = 10000,    /* ...and lost after ten without a word (I9) */
     STALL_MS = 10000,      /* granted and nothing came: RESYNC; doubled each time */
     FIRST_NODE_MS = 30000, /* with --node or --no-local: then exit 3 */
+    LACKS_MS = 5000,       /* a node that could not take part is asked again */
     OPEN_MS = 600000       /* a kernel's open may read large inputs */
 };
 
