@@ -333,6 +333,8 @@ sluice_plan_t *plan_run (const kernel_t *kernel, const sluice_params_t *params,
         if (why.code == SLUICE_OK)
             sluice_fail (&why, SLUICE_EINPUT,
                          "the kernel's plan failed and did not say why");
+        if (why.code == SLUICE_EFAILED)
+            why.code = SLUICE_EINPUT; /* nothing was started, so no item failed */
         if (err)
             *err = why;
         goto error;
