@@ -299,6 +299,13 @@ static void lose (links_t *self, link_t *l, const char *why)
     l->state = LINK_FREE;
 }
 
+void links_lose_local (links_t *self, const char *why)
+{
+    for (unsigned i = 0; i < self->nlinks; i++)
+        if (self->links[i].local && self->links[i].state)
+            lose (self, &self->links[i], why);
+}
+
 void links_destroy (links_t **self_p, const char *why)
 {
     links_t *self = *self_p;

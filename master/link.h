@@ -86,6 +86,9 @@ void links_tick (links_t *self, int64_t now);
 /* A piece left memory (WTHREAD_WROTE), or the writer refused it. */
 void links_written (links_t *self, const wthread_event_t *event);
 
+/* The embedded node has died: what it was computing is pending again. */
+void links_lose_local (links_t *self, const char *why);
+
 /* Stop everything of the run at every node, and take nothing more from them. */
 void links_stop (links_t *self);
 

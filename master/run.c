@@ -255,6 +255,29 @@ static void name_nodes (run_t *self, int64_t now)
         links_add (self->links, local_endpoint (self->local), true, NULL, NULL);
 }
 
+/* The embedded node has died: its successor gets what it had. */
+static void check_local (run_t *self)
+{
+    char how[80], why[120];
+    sluice_error_t err = {0};
+    if (!self->local || !local_ended (self->local, how, sizeof how))
+        return;
+    snprintf (why, sizeof why, "this machine's node was %s", how);
+    progress_end (&self->progress);
+    links_lose_local (self->links, why);
+    self->named_at = 0; /* link to it at once */
+    if (local_again (self->local, &err) == 0)
+        return;
+    say (self, "this machine takes no part any more: %s", err.text);
+    local_stop (&self->local);
+    if (!self->roster) { /* nor does any other */
+        sluice_fail (&self->error, SLUICE_ENONODES,
+                     "the node of this machine, the only one, was %s: %s", how, err.text);
+        self->status = "stopped";
+        finish (self);
+    }
+}
+
 /* Nobody computes: how long is that all right? */
 static void check_nodes (run_t *self, int64_t now)
 {
@@ -326,6 +349,8 @@ static int loop (run_t *self)
             cancel (self, "cancelled from elsewhere");
         read_roster (self);
         int64_t now = now_ms ();
+        if (self->phase == PHASE_RUN)
+            check_local (self);
         if (self->phase == PHASE_RUN)
             name_nodes (self, now);
         links_tick (self->links, now);

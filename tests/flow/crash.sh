@@ -129,6 +129,28 @@ equal 'hunted: digest' "$(field hunted digest)" "$all"
 at_least 'hunted: retried' "$(field hunted retried)" 3
 equal 'hunted: verified' "$(verified hunted)" "$all"
 
+# This machine's node dies, or the process that makes its workers: the next one
+# takes over.
+child () { cut -d ' ' -f 1 "/proc/$1/task/$1/children"; }
+bereave () {
+    local as=$1 victim
+    FLOW_MARK=$dir "$binary" run "$dir/hunted.ini" -q --json --cores 2 \
+        -o "$dir/$as.h5" >"$dir/$as.json" 2>"$dir/$as.err" &
+    master=$!
+    wait_for 20 has_items "$dir/$as.h5" 1 || fail "$as: nothing done"
+    victim=$(child $master)
+    [ "$as" = agent ] || victim=$(child "$victim")
+    kill -KILL "$victim"
+    status=0
+    wait $master || status=$?
+    equal "$as killed: exit status: $(cat "$dir/$as.err")" $status 0
+    equal "$as killed: digest" "$(field "$as" digest)" "$all"
+    check "$as killed: it is said" grep -q 'lost node' "$dir/$as.err"
+    nothing_left "$as killed"
+}
+bereave agent
+bereave spawner
+
 # --fail-fast ends at once.
 job "$dir/fast.ini" items=$n rows=20 vary=1 mode=abort at=3 sleep_us=20000 crash_limit=1
 run fast "$dir/fast.ini" --cores 2 --fail-fast
