@@ -16,6 +16,7 @@
 
 #include "calc/jobfile.h"
 #include "calc/scenario.h"
+#include "proto/text.h"
 
 uint64_t default_buffer (void)
 {
@@ -57,9 +58,14 @@ static int find_folder (job_t *self, sluice_error_t *err)
     copy = strdup (path);
     self->name = copy ? strdup (basename (copy)) : NULL;
     free (copy);
-    return self->folder && self->name
-               ? 0
-               : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    if (!self->folder || !self->name)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    /* It goes into messages and into the output, which are. */
+    if (!text_is_utf8 (self->folder, strlen (self->folder)) ||
+        !text_is_utf8 (self->name, strlen (self->name)))
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "%s: its path is not UTF-8; rename what is not", path);
+    return 0;
 }
 
 /* Share and key. Without a share around the job file the run is embedded and
