@@ -262,7 +262,9 @@ static sluice_params_t *parse (const char *text, size_t n, const char *file,
     if (rc != 0 && !self.failed)
         fail_at (&self, self.first_line, "not understood");
     if (!self.failed && sluice_params_count (self.params) == 0)
-        fail_at (&self, 1, "there are no parameters in it");
+        fail_at (
+            &self, 1,
+            "there are no parameters in it: a kernel or a calculation_mode at least");
     for (size_t i = 0; i < self.n; i++)
         free (self.values[i]);
     free (self.values);

@@ -66,6 +66,35 @@ static size_t look (roster_t *roster, found_t *seen)
     return n;
 }
 
+/* The string that follows `name` in a node's answer, at most `size` - 1 bytes of it. */
+static const char *said (const char *text, const char *name, char *out, size_t size)
+{
+    const char *at = strstr (text, name);
+    at = at ? at + strlen (name) : "";
+    size_t n = strcspn (at, "\"");
+    snprintf (out, size, "%.*s", (int) (n < size ? n : size - 1), at);
+    return at;
+}
+
+/* What a node does, in words: its answer is JSON. */
+static void print_doing (const char *text)
+{
+    char busy[12], run[9], owner[64], job[64];
+    const char *at = strstr (text, "\"busy\": ");
+    snprintf (busy, sizeof busy, "%u", at ? (unsigned) strtoul (at + 8, NULL, 10) : 0);
+    at = strstr (text, "\"runs\": [");
+    if (!at || !strstr (at, "\"run\": \""))
+        fputs ("idle", stdout);
+    else
+        printf ("%s busy", busy);
+    while (at && (at = strstr (at, "{\"run\": \""))) {
+        at = said (at, "\"run\": \"", run, sizeof run);
+        at = said (at, "\"owner\": \"", owner, sizeof owner);
+        at = said (at, "\"job\": \"", job, sizeof job);
+        printf (", run %s (%s, %s)", run, job, owner);
+    }
+}
+
 int cmd_nodes (int argc, char **argv)
 {
     static const struct option options[] = {{"key", required_argument, NULL, 'k'},
@@ -80,9 +109,10 @@ int cmd_nodes (int argc, char **argv)
     while ((option = getopt_long (argc, argv, "h", options, NULL)) != -1) {
         if (option == 'h') {
             fputs ("Usage: sluice nodes [DIR] [--key FILE] [--json]\n\n"
-                   "List the nodes of the share around DIR (default: this folder) that "
-                   "answer\n"
-                   "now, and what they do.\n",
+                   "List the nodes of the share around DIR (default: this folder), how "
+                   "they\n"
+                   "were found (beacon or share), and what they do. --json: one object a "
+                   "line.\n",
                    stdout);
             return 0;
         }
@@ -115,10 +145,13 @@ int cmd_nodes (int argc, char **argv)
         answered += text != NULL;
         if (json && text)
             puts (text);
-        else if (!json)
-            printf ("%-16s %-28s %3u slots  %s  %s\n", seen[i].host, seen[i].endpoint,
-                    seen[i].slots, seen[i].by_beacon ? "beacon" : "share ",
-                    text ? text : "does not answer");
+        else if (!json) {
+            printf ("%-16s %-28s %3u slots  %s  ", seen[i].host, seen[i].endpoint,
+                    seen[i].slots, seen[i].by_beacon ? "beacon" : "share ");
+            if (text)
+                print_doing (text);
+            puts (text ? "" : "does not answer");
+        }
         free (text);
     }
     if (!answered) {
@@ -136,8 +169,8 @@ done:
 }
 
 /* The one run whose id begins with `prefix`. */
-static int find_run (const share_t *share, const char *prefix, registered_t *out,
-                     sluice_error_t *err)
+static int find_run (const share_t *share, const char *where, const char *prefix,
+                     registered_t *out, sluice_error_t *err)
 {
     registered_t *runs = calloc (MAX_RUNS, sizeof *runs);
     size_t n = runs ? registry_list (share, runs, MAX_RUNS) : 0, hits = 0;
@@ -149,10 +182,9 @@ static int find_run (const share_t *share, const char *prefix, registered_t *out
         return 0;
     return sluice_fail (err, SLUICE_EINPUT,
                         hits ? "%s: more than one run begins so"
-                             : "%s: no such run is going on (looked in the "
-                               "share around this folder, and on this "
-                               "machine)",
-                        prefix);
+                             : "%s: no such run is going on in the share around "
+                               "%s, nor on this machine; name its share with --share",
+                        prefix, strcmp (where, ".") ? where : "this folder");
 }
 
 int cmd_cancel (int argc, char **argv)
@@ -195,7 +227,7 @@ int cmd_cancel (int argc, char **argv)
     int status = 0;
     if (find_cluster (where, key, &share, &cluster, &none))
         share = NULL; /* then only runs of this machine are known */
-    if (find_run (share, argv[optind], &run, &err) == 0) {
+    if (find_run (share, where, argv[optind], &run, &err) == 0) {
         msg_t question = {.type = MSG_CANCEL, .tasks = {.all = true}};
         run_parse (run.run, question.run);
         text = registry_ask (run.endpoint, cluster,

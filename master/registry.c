@@ -9,33 +9,103 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <zmq.h>
 
 #include "calc/jobfile.h"
+#include "master/local.h"
 
 struct registry {
     char *path;   /* of the record, on this machine */
     char *folder; /* to be removed with it, or NULL */
 };
 
-/* Where runs without a share are found: a folder of this user's own. */
-static char *private_folder (void)
+/* Is it a folder of this user's own, after making it if need be? Somebody else's
+ * is not trusted. */
+static bool make_private (const char *path)
+{
+    struct stat st;
+    return (mkdir (path, 0700) == 0 || errno == EEXIST) && lstat (path, &st) == 0 &&
+           S_ISDIR (st.st_mode) && st.st_uid == getuid () && !(st.st_mode & 077);
+}
+
+/* Where runs without a share are found: a folder of this user's own. Some
+ * sessions (su, cron) name a run folder that is not there or another's. */
+static char *private_folder (sluice_error_t *err)
 {
     const char *base = getenv ("XDG_RUNTIME_DIR");
     char *path = NULL;
-    int n = base && *base ? asprintf (&path, "%s/sluice", base)
-                          : asprintf (&path, "/tmp/sluice-%u", (unsigned) getuid ());
-    if (n < 0)
-        return NULL;
-    struct stat st;
-    if ((mkdir (path, 0700) && errno != EEXIST) || lstat (path, &st) ||
-        !S_ISDIR (st.st_mode) || st.st_uid != getuid () || (st.st_mode & 077)) {
-        free (path); /* somebody else's: do not trust it */
+    if (base && *base) {
+        if (asprintf (&path, "%s/sluice", base) < 0)
+            path = NULL;
+        else if (make_private (path))
+            return path;
+        free (path);
+    }
+    if (asprintf (&path, "/tmp/sluice-%u", (unsigned) getuid ()) < 0) {
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
         return NULL;
     }
-    return path;
+    if (make_private (path))
+        return path;
+    sluice_fail (err, SLUICE_ESYSTEM,
+                 "cannot register the run: %s is not a folder for this user alone; set "
+                 "XDG_RUNTIME_DIR to one that is",
+                 path);
+    free (path);
+    return NULL;
+}
+
+/* The text of `name = TEXT` in a record. */
+static const char *in_record (const sluice_params_t *p, const char *name)
+{
+    const char *text = p ? sluice_params_get (p, name) : NULL;
+    return text ? text : "";
+}
+
+/* Does nobody listen at this Unix socket any more? */
+static bool is_dead (const char *path)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    if (snprintf (at.sun_path, sizeof at.sun_path, "%s", path) >=
+        (int) sizeof at.sun_path)
+        return false;
+    int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool dead = fd >= 0 && connect (fd, (struct sockaddr *) &at, sizeof at) &&
+                (errno == ECONNREFUSED || errno == ENOENT);
+    if (fd >= 0)
+        close (fd);
+    return dead;
+}
+
+/* Remove what runs of this machine left that were killed: the record, and the
+ * folder of their sockets. */
+static void forget_dead (const char *folder)
+{
+    char here[65] = "";
+    gethostname (here, sizeof here - 1);
+    DIR *dir = opendir (folder);
+    for (struct dirent *e; dir && (e = readdir (dir)) != NULL;) {
+        char *path = NULL;
+        if (e->d_name[0] == '.' || asprintf (&path, "%s/%s", folder, e->d_name) < 0)
+            continue;
+        sluice_params_t *p = jobfile_read (path, NULL);
+        const char *ipc = in_record (p, "ipc"), *end = strrchr (ipc, '/');
+        if (strcmp (in_record (p, "host"), here) == 0 &&
+            strncmp (ipc, "ipc:///", 7) == 0 && end > ipc + 7 && is_dead (ipc + 6)) {
+            char *sockets = NULL;
+            if (asprintf (&sockets, "%.*s", (int) (end - ipc - 6), ipc + 6) >= 0)
+                local_folder_remove (&sockets);
+            unlink (path);
+        }
+        sluice_params_destroy (&p);
+        free (path);
+    }
+    if (dir)
+        closedir (dir);
 }
 
 registry_t *registry_enter (const job_t *job, const char *tcp, const char *ipc,
@@ -55,9 +125,10 @@ registry_t *registry_enter (const job_t *job, const char *tcp, const char *ipc,
             asprintf (&self->path, "%s/master", folder) < 0)
             goto error;
     } else {
-        folder = private_folder ();
+        folder = private_folder (err);
         if (!folder || asprintf (&self->path, "%s/%s", folder, job->run_name) < 0)
             goto error;
+        forget_dead (folder);
     }
     int fd =
         open (self->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -150,7 +221,7 @@ size_t registry_list (const share_t *share, registered_t *runs, size_t max)
         n = list_folder (folder, "/master", runs, max);
         free (folder);
     }
-    folder = private_folder ();
+    folder = private_folder (NULL);
     if (folder)
         n += list_folder (folder, "", runs + n, max - n);
     free (folder);

@@ -196,6 +196,7 @@ writer_t *writer_new (const writer_options_t *options, sluice_error_t *err)
     self->ntables = (uint32_t) options->plan->ntables;
     self->packed_max =
         options->packed_max > PACKED_LEAST ? options->packed_max : PACKED_LEAST;
+    self->unchecked = options->unchecked;
     memcpy (self->run, options->run, RUN_BYTES);
     run_text (self->run, self->run_hex);
     self->began = writer_now ();
@@ -337,8 +338,9 @@ int writer_finish (writer_t *self, const char *status, sluice_error_t *err)
         return writer_failed (self);
     fsync (outfile_fd (self->file)); /* the size; the content is durable */
     self->finished = true;
+    int rc = outpath_still_there (self->path, outfile_fd (self->file), true, err);
     outpath_release (&self->path);
-    return 0;
+    return rc;
 }
 
 /* ---- totals --------------------------------------------------------------------- */

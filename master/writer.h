@@ -7,7 +7,7 @@
  * as they come; HDF5 knows nothing of them. A snapshot lays HDF5 metadata
  * over exactly the extents of finished tasks and writes the superblock last,
  * so that the file goes from one whole state to the next by one small write
- * (invariant I5; design, section 10). The ledger in it says what exists.
+ * (invariant I5). The ledger in it says what exists.
  *
  * What is in the file (h5py's view):
  *
@@ -17,14 +17,21 @@
  *                          item, then by place in the item's stream
  *   <output>               constant arrays of the plan
  *   sluice/index           the ledger: see index_row_t
- *   sluice/items           rows of each item: see calc/emitter.h; plus its task
+ *   sluice/items           rows of each item: see calc/emitter.h; its pieces are in the
+ *                          ledger as those of table number `ntables`
  *   sluice/tasks           finished tasks: see task_row_t
- *   sluice/nodes           {node:<u4, host:|S64, uuid:|S32, cores:<u4, slots:<u4,
- * isa:|S16} sluice/failures        {task:<u8, attempt:<u4, first:<u8, stop:<u8, node:<u4,
- *                           final:|u1, sig:<i4, exit_code:<i4, reason:|S200,
- * stderr:|S1000} sluice (attributes)    version, run, job, kernel, seed, items,
- * parameters (JSON), status (running, complete, failed, cancelled), digest (hex, at
- *                          finish), started, seconds, and for each table its dtype text
+ *   sluice/nodes           node_row_t
+ *   sluice/failures        failure_row_t
+ *   sluice (attributes)    version, run, job, kernel, seed, items, parameters
+ *                          (JSON), status (running, complete, failed, cancelled),
+ *                          digest (hex, once finished), started, seconds, tables
+ *                          and outputs (how many); table_I, dtype_I and output_I
+ *                          name them
+ *
+ * The tails of tasks are packed: each table has one open chunk, whose rows are
+ * appended to its extent by snapshots. That writes behind what an older
+ * snapshot refers to, never over it. When the open chunk gets its place in
+ * the table is told in ledger.h.
  *
  * Not thread-safe: one thread owns a writer and everything of HDF5 in its
  * process. It makes one thread of its own, which only syncs and writes the
@@ -46,7 +53,7 @@ typedef struct {
     uint64_t rows;
     uint64_t start;   /* place in the table */
     uint64_t address; /* of the extent or packed chunk in the file */
-    uint64_t stored;  /* bytes there */
+    uint64_t stored;  /* bytes of that extent */
     uint64_t offset;  /* bytes before this piece inside it (packed) */
     uint64_t xxh3;    /* XXH3-64 of the rows */
 } __attribute__ ((packed)) index_row_t;
@@ -88,6 +95,7 @@ typedef struct {
     const sluice_plan_t *plan; /* borrowed for the writer's life */
     uint64_t rate;             /* bytes per second at most; 0: as fast as it goes */
     uint64_t packed_max;       /* bytes that open chunks may take together */
+    bool unchecked; /* do not check the xxh3 of pieces: they never left this machine */
 } writer_options_t;
 
 typedef struct writer writer_t;
@@ -105,8 +113,9 @@ writer_t *writer_new (const writer_options_t *options, sluice_error_t *err);
  * nothing, and the call may be made again: SLUICE_EOUTPUT with
  * writer_disk_full true means that space may come back. A piece of an
  * attempt that was dropped, or of a task that is finished, or rows that do
- * not continue the attempt's stream, is refused with SLUICE_EPROTO and costs
- * nothing. `node` is for the record. */
+ * not continue the attempt's stream, or at DONE are not those that the items
+ * table counts, or that have another xxh3, is refused with SLUICE_EPROTO and
+ * costs nothing. `node` is for the record. */
 int writer_piece (writer_t *self, uint32_t node, const piece_t *piece,
                   const void *payload, sluice_error_t *err);
 bool writer_disk_full (const writer_t *self);

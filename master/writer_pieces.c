@@ -62,6 +62,8 @@ static int follow (writer_t *self, const attempt_t *attempt, const piece_t *piec
         stream_t *stream = self->streams + part->table;
         if (part->row != stream->rows)
             return refuse (piece, err, "rows that do not continue its stream");
+        if (!self->unchecked && XXH3_64bits (payload, part->bytes) != part->xxh3)
+            return refuse (piece, err, "rows that changed on the way");
         stream->rows += part->rows;
         if (part->table == self->ntables &&
             count_items (self, piece, part, payload, err) < 0)

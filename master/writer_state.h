@@ -41,6 +41,7 @@ struct writer {
     char run_hex[2 * RUN_BYTES + 1], started[32];
     char *job, *kernel, *parameters;
     uint64_t packed_max;
+    bool unchecked;
     outpath_t *path;
     outfile_t *file;
     space_t *space;

@@ -104,8 +104,10 @@ static int give (sluice_plan_t *plan, const point_t *corner, size_t n,
 static int plan_area (sluice_plan_t *plan, sluice_error_t *err)
 {
     const sluice_params_t *params = sluice_plan_params (plan);
-    uint64_t batches = 1000;
+    uint64_t batches = 1000, darts = 1;
+    /* open reads `darts` again; here it is read so that a mistake is told at once. */
     if (sluice_params_u64 (params, "batches", &batches, err) == -1 ||
+        sluice_params_u64 (params, "darts", &darts, err) == -1 ||
         sluice_plan_items (plan, batches, err) == -1 ||
         sluice_plan_table (plan, "batches", ROW_DTYPE, err) == -1)
         return -1;

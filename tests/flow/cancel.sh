@@ -73,11 +73,11 @@ kill -KILL $master
 stopped killed 10000 137 2>/dev/null
 whole killed running
 check 'processes after kill -9' wait_for 10 no_process
-# The place is not blocked for the next one.
-rm -rf "$dir"/run/sluice-*
+# The place is not blocked for the next one, which tidies up.
 job "$dir/next.ini" items=100 rows=30 vary=1
 good killed "$dir/next.ini" --force
 look "$dir/killed.h5" --all 100 >/dev/null || fail 'the next run'
+nothing_left 'the next run'
 
 # A hanging kernel, one process.
 job "$dir/serial.ini" items=2000 rows=30 vary=1 sleep_us=5000

@@ -98,31 +98,58 @@ for mode in abort kill exit error; do
     first $mode --cores 2
 done
 
-# Workers killed from outside, again and again.
+# Workers killed from outside, again and again, and once the zygote that they are
+# forked from: all of them begin anew.
 job "$dir/hunted.ini" items=$n rows=20 vary=1 sleep_us=2000 items_per_task=20
-good calm "$dir/hunted.ini" --serial
-equal 'digest of the calm run' "$digest" "$all"
+named () { # NAME: our processes of this name
+    local pid
+    for pid in $(ours); do
+        ! grep -q "^$1" "/proc/$pid/comm" 2>/dev/null || echo "$pid"
+    done
+}
 hunt () {
-    local pid i
-    for ((i = 0; i < 12; i++)); do
-        sleep 0.12
-        # Leaves of the tree: they have no children of their own.
-        for pid in $(ours); do
-            [ -s "/proc/$pid/task/$pid/children" ] || [ "$pid" = "$1" ] || echo "$pid"
-        done | shuf -n 1 --random-source=<(yes "$i") | xargs -r kill -KILL 2>/dev/null || true
+    local i
+    for ((i = 1; i <= 12; i++)); do
+        sleep 0.1
+        if [ $i = 6 ]; then named sluice-zygote; else named sluice-w; fi |
+            shuf -n 1 --random-source=<(yes $i) | xargs -r kill -KILL 2>/dev/null || true
     done
 }
 FLOW_MARK=$dir "$binary" run "$dir/hunted.ini" -q --json --cores 2 -o "$dir/hunted.h5" \
     >"$dir/hunted.json" 2>"$dir/hunted.err" &
 master=$!
 wait_for 20 has_items "$dir/hunted.h5" 1 || fail 'hunted: nothing done'
-hunt $master
+at_least 'workers by name' "$(named sluice-w | wc -l)" 1
+equal 'zygotes by name' "$(named sluice-zygote | wc -l)" 1
+hunt
 status=0
 wait $master || status=$?
 equal "hunted: exit status: $(cat "$dir/hunted.err")" $status 0
 equal 'hunted: digest' "$(field hunted digest)" "$all"
 at_least 'hunted: retried' "$(field hunted retried)" 3
 equal 'hunted: verified' "$(verified hunted)" "$all"
+
+# This machine's node dies, or the process that makes its workers: the next one
+# takes over.
+child () { cut -d ' ' -f 1 "/proc/$1/task/$1/children"; }
+bereave () {
+    local as=$1 victim
+    FLOW_MARK=$dir "$binary" run "$dir/hunted.ini" -q --json --cores 2 \
+        -o "$dir/$as.h5" >"$dir/$as.json" 2>"$dir/$as.err" &
+    master=$!
+    wait_for 20 has_items "$dir/$as.h5" 1 || fail "$as: nothing done"
+    victim=$(child $master)
+    [ "$as" = agent ] || victim=$(child "$victim")
+    kill -KILL "$victim"
+    status=0
+    wait $master || status=$?
+    equal "$as killed: exit status: $(cat "$dir/$as.err")" $status 0
+    equal "$as killed: digest" "$(field "$as" digest)" "$all"
+    check "$as killed: it is said" grep -q 'lost node' "$dir/$as.err"
+    nothing_left "$as killed"
+}
+bereave agent
+bereave spawner
 
 # --fail-fast ends at once.
 job "$dir/fast.ini" items=$n rows=20 vary=1 mode=abort at=3 sleep_us=20000 crash_limit=1

@@ -6,7 +6,7 @@
  *   writer_play sweep PATH TASKS [now|later]   tasks of varying size, dropped and
  *       double attempts, short pieces, a snapshot each few pieces; with `later`
  *       the writer does not wait for them
- *   writer_play bench PATH MIB [EVERY]         plain pwrite of so many MiB, then
+ *   writer_play bench PATH MIB [EVERY [unchecked]]   plain pwrite of so many MiB, then
  *       pieces of 1 MiB through the writer, a tick each EVERY; prints JSON
  */
 #include <fcntl.h>
@@ -140,7 +140,7 @@ static double raw (const char *path, const void *data, uint64_t mib, double *dur
     return written;
 }
 
-static int bench (const char *path, uint64_t mib, uint64_t every)
+static int bench (const char *path, uint64_t mib, uint64_t every, bool unchecked)
 {
     sluice_error_t err = {0};
     static uint8_t data[1 << 20];
@@ -154,7 +154,9 @@ static int bench (const char *path, uint64_t mib, uint64_t every)
                                 .job = "bench",
                                 .kernel = "none",
                                 .plan = &plan,
+                                .unchecked = unchecked,
                                 .force = true};
+    uint64_t sum = XXH3_64bits (data, sizeof data);
     double plain, plain_durable;
     raw (path, data, mib, &plain_durable); /* the first one warms the memory up */
     plain = raw (path, data, mib, &plain_durable);
@@ -171,12 +173,13 @@ static int bench (const char *path, uint64_t mib, uint64_t every)
                          .stop = i + 1,
                          .nparts = 1,
                          .payload = sizeof data,
-                         .parts = {{0, 0, 65536, sizeof data, 1}}};
+                         .parts = {{0, 0, 65536, sizeof data, sum}}};
         memcpy (piece.run, play_run, RUN_BYTES);
         rc = writer_piece (writer, 0, &piece, data, &err);
         item_rows_t counts = {0, i, i + 1, 65536};
         piece.kind = PIECE_DONE;
-        piece.parts[0] = (part_t){1, 0, 1, sizeof counts, 1};
+        piece.parts[0] =
+            (part_t){1, 0, 1, sizeof counts, XXH3_64bits (&counts, sizeof counts)};
         piece.payload = sizeof counts;
         if (rc == 0)
             rc = writer_piece (writer, 0, &piece, &counts, &err);
@@ -224,7 +227,7 @@ int main (int argc, char **argv)
                       argc > 4 && strcmp (argv[4], "later") == 0);
     if (argc >= 4 && strcmp (argv[1], "bench") == 0)
         return bench (argv[2], strtoull (argv[3], NULL, 10),
-                      argc > 4 ? strtoull (argv[4], NULL, 10) : 1);
+                      argc > 4 ? strtoull (argv[4], NULL, 10) : 1, argc > 5);
     fprintf (stderr, "usage: writer_play sweep|bench PATH N [now|later|EVERY];"
                      " sweep: N not a multiple of 7\n");
     return 2;

@@ -197,6 +197,7 @@ Test (writer, spares_what_a_reader_has_open)
 
 static piece_t sample (uint64_t task)
 {
+    static const uint8_t zeros[160];
     piece_t piece = {.kind = PIECE_DATA,
                      .task = task,
                      .attempt = 1,
@@ -204,7 +205,7 @@ static piece_t sample (uint64_t task)
                      .stop = 10,
                      .nparts = 1,
                      .payload = 160,
-                     .parts = {{0, 0, 10, 160, 1}}};
+                     .parts = {{0, 0, 10, 160, XXH3_64bits (zeros, 160)}}};
     memcpy (piece.run, play_run, RUN_BYTES);
     return piece;
 }
@@ -216,8 +217,8 @@ Test (writer, refuses_pieces_that_cannot_be_right)
     uint8_t payload[4096] = {0};
     piece_t piece = sample (1);
     cr_assert_eq (writer_piece (writer, 0, &piece, payload, &err), 0, "%s", err.text);
-    piece_t wrong[9];
-    for (size_t i = 0; i < 9; i++) {
+    piece_t wrong[10];
+    for (size_t i = 0; i < 10; i++) {
         wrong[i] = sample (1);
         wrong[i].parts[0].row = 10;
     }
@@ -230,8 +231,9 @@ Test (writer, refuses_pieces_that_cannot_be_right)
     wrong[5].run[3] ^= 1;
     wrong[6].payload = 159;
     wrong[7].parts[0].rows = UINT64_MAX / 16 + 11;
-    wrong[8].kind = PIECE_DONE; /* rows that no item has */
-    for (size_t i = 0; i < 9; i++) {
+    wrong[8].kind = PIECE_DONE;  /* rows that no item has */
+    wrong[9].parts[0].xxh3 ^= 1; /* changed on the way */
+    for (size_t i = 0; i < 10; i++) {
         err.code = SLUICE_OK;
         cr_assert_eq (writer_piece (writer, 0, wrong + i, payload, &err), -1, "%zu", i);
         cr_assert_eq (err.code, SLUICE_EPROTO, "%zu: %s", i, err.text);
@@ -265,7 +267,8 @@ Test (writer, refuses_row_counts_that_cannot_be_right)
         piece.kind = PIECE_DONE;
         piece.nparts = 2;
         piece.payload = sizeof payload;
-        piece.parts[1] = (part_t){3, 0, 2, sizeof wrong[0], 1};
+        piece.parts[1] =
+            (part_t){3, 0, 2, sizeof wrong[0], XXH3_64bits (wrong[i], sizeof wrong[0])};
         cr_assert_eq (writer_piece (writer, 0, &piece, payload, &err), -1, "%zu", i);
         cr_assert_eq (err.code, SLUICE_EPROTO, "%zu: %s", i, err.text);
     }
@@ -320,6 +323,28 @@ Test (writer, refuses_outputs_in_a_line)
     cr_assert_neq (access (other, F_OK), 0, "the lock's file stays");
     snprintf (other, sizeof other, "%s/.out.h5.new", folder);
     cr_assert_neq (access (other, F_OK), 0, "the first name stays");
+}
+
+Test (writer, says_that_its_file_was_removed_or_renamed)
+{
+    char other[120];
+    sluice_error_t err = {0};
+    snprintf (other, sizeof other, "%s/moved.h5", folder);
+    writer_t *writer = make_here ();
+    cr_assert_eq (rename (path, other), 0);
+    cr_assert_eq (writer_finish (writer, "stopped", &err), -1);
+    cr_assert_eq (err.code, SLUICE_EOUTPUT, "%s", err.text);
+    cr_assert_not_null (strstr (err.text, "/moved.h5"), "%s", err.text);
+    writer_destroy (&writer);
+    check (other, "stopped", 0);
+
+    writer = make_here ();
+    cr_assert_eq (unlink (path), 0);
+    err = (sluice_error_t){0};
+    cr_assert_eq (writer_finish (writer, "stopped", &err), -1);
+    cr_assert_eq (err.code, SLUICE_EOUTPUT, "%s", err.text);
+    cr_assert_not_null (strstr (err.text, "removed"), "%s", err.text);
+    writer_destroy (&writer);
 }
 
 Test (writer, names_who_is_writing)
@@ -447,7 +472,7 @@ Test (writer, keeps_to_a_rate)
     uint8_t payload[8000] = {0};
     for (uint64_t i = 0; i < 100; i++) {
         piece_t piece = sample (1);
-        piece.parts[0] = (part_t){0, i * 500, 500, 8000, 1};
+        piece.parts[0] = (part_t){0, i * 500, 500, 8000, XXH3_64bits (payload, 8000)};
         piece.payload = 8000;
         cr_assert_eq (writer_piece (writer, 0, &piece, payload, &err), 0, "%s", err.text);
     }
