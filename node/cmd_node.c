@@ -33,6 +33,7 @@ static const char help[] =
     "  --confine          let commands of `sluice map' write to their scratch folder "
     "only\n"
     "  --scratch DIR      where workers get their folders (default: $TMPDIR or /tmp)\n"
+    "  --trace FILE       record every message, for: sluice trace FILE\n"
     "  --user NAME        work as this user (needed when started as root)\n"
     "  --help             show this and end\n";
 
@@ -46,6 +47,7 @@ enum {
     OPT_NO_BEACON,
     OPT_CONFINE,
     OPT_SCRATCH,
+    OPT_TRACE,
     OPT_USER,
     OPT_HELP,
     /* for an embedded node */
@@ -64,6 +66,7 @@ static const struct option options[] = {
     {"no-beacon", no_argument, NULL, OPT_NO_BEACON},
     {"confine", no_argument, NULL, OPT_CONFINE},
     {"scratch", required_argument, NULL, OPT_SCRATCH},
+    {"trace", required_argument, NULL, OPT_TRACE},
     {"user", required_argument, NULL, OPT_USER},
     {"help", no_argument, NULL, OPT_HELP},
     {"embedded", required_argument, NULL, OPT_EMBEDDED},
@@ -167,6 +170,9 @@ static int parse_option (args_t *args, int c, sluice_error_t *err)
         return 0;
     case OPT_SCRATCH:
         o->scratch = optarg;
+        return 0;
+    case OPT_TRACE:
+        o->trace = optarg;
         return 0;
     case OPT_USER:
         args->user = optarg;
