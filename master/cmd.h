@@ -10,12 +10,17 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "proto/key.h"
+#include "proto/share.h"
 #include "sluice/error.h"
 
 int cmd_init (int argc, char **argv);
 int cmd_key (int argc, char **argv);
 int cmd_run (int argc, char **argv);
 int cmd_nodes (int argc, char **argv);
+int cmd_runs (int argc, char **argv);
+int cmd_explain (int argc, char **argv);
+int cmd_trace (int argc, char **argv);
 int cmd_cancel (int argc, char **argv);
 int cmd_show (int argc, char **argv);
 int cmd_verify (int argc, char **argv);
@@ -30,6 +35,11 @@ int cmd_usage (const char *name, const char *format, ...)
 
 /* The same for what getopt_long (opterr 0) has just refused. */
 int cmd_bad_option (const char *name, char **argv);
+
+/* The share around `where` and its cluster, with the key from `key`, $SLUICE_KEY or
+ * the share. -1: both NULL. */
+int cmd_cluster (const char *where, const char *key, share_t **share, cluster_t **cluster,
+                 sluice_error_t *err);
 
 /* Sizes as on the command line: 64M, 1G (powers of 1024). */
 bool cmd_size (const char *text, uint64_t *size);

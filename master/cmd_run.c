@@ -38,6 +38,7 @@ static const char HELP[] =
     "      --confine          keep workers from writing outside their scratch folder\n"
     "      --write-rate SIZE  bytes per second at most, to spare a file server\n"
     "      --disk-wait SEC    wait so long for space on a full disk (default 600)\n"
+    "      --trace FILE       record every message, for: sluice trace FILE\n"
     "      --fail-fast        stop at the first item that failed for good\n"
     "      --json             end with one JSON object on stdout\n"
     "  -q, --quiet            no progress\n"
@@ -64,6 +65,7 @@ enum {
     OPT_RATE,
     OPT_DISK_WAIT,
     OPT_FAIL_FAST,
+    OPT_TRACE,
     OPT_JSON
 };
 
@@ -85,6 +87,7 @@ static const struct option OPTIONS[] = {
     {"write-rate", required_argument, NULL, OPT_RATE},
     {"disk-wait", required_argument, NULL, OPT_DISK_WAIT},
     {"fail-fast", no_argument, NULL, OPT_FAIL_FAST},
+    {"trace", required_argument, NULL, OPT_TRACE},
     {"json", no_argument, NULL, OPT_JSON},
     {"quiet", no_argument, NULL, 'q'},
     {"help", no_argument, NULL, 'h'},
@@ -172,6 +175,9 @@ static int take (run_options_t *o, int option, const char *value)
         break;
     case OPT_KEY:
         o->key = value;
+        break;
+    case OPT_TRACE:
+        o->trace = value;
         break;
     case OPT_SEED:
         good = o->has_seed = cmd_number (value, &o->seed);
@@ -348,6 +354,8 @@ int cmd_run (int argc, char **argv)
                             argv[optind + 1]);
     if (status == 0 && o.serial && (o.nnodes || o.no_local || o.cores))
         status = cmd_usage ("run", "--serial uses neither nodes nor cores");
+    if (status == 0 && o.serial && o.trace)
+        status = cmd_usage ("run", "--serial sends no message that --trace could record");
     if (status == 0) {
         o.path = argv[optind];
         status = run_job (&o);

@@ -53,3 +53,24 @@ bool cmd_number (const char *text, uint64_t *number)
 {
     return parse (text, number, false);
 }
+
+int cmd_cluster (const char *where, const char *key, share_t **share, cluster_t **cluster,
+                 sluice_error_t *err)
+{
+    *cluster = NULL;
+    *share = share_find (where, err);
+    if (!*share)
+        return err->code != SLUICE_OK
+                   ? -1
+                   : sluice_fail (
+                         err, SLUICE_EINPUT,
+                         "%s: no share here or above; make one with: sluice init DIR",
+                         where);
+    if (!key)
+        key = getenv ("SLUICE_KEY");
+    *cluster = cluster_new_from_file (key && *key ? key : share_key_path (*share), err);
+    if (*cluster)
+        return 0;
+    share_destroy (share);
+    return -1;
+}

@@ -17,6 +17,7 @@ typedef struct {      /* the command line; zero: not given */
     const char *path; /* of the job file */
     const char *output;
     const char *key;
+    const char *trace; /* file to record messages in */
     bool has_seed;
     uint64_t seed;
     uint64_t window, outbox, memory; /* bytes */

@@ -28,6 +28,7 @@ struct links {
     void *failed_arg;
     links_news_fn *news;
     void *news_arg;
+    trace_t *trace; /* NULL: none */
     bool stopped;
 };
 
@@ -116,6 +117,11 @@ void links_on_news (links_t *self, links_news_fn *fn, void *arg)
     self->news_arg = arg;
 }
 
+void links_set_trace (links_t *self, trace_t *trace)
+{
+    self->trace = trace;
+}
+
 /* ---- sending ---------------------------------------------------------------- */
 
 static void send_to (links_t *self, const link_t *l, msg_t *msg)
@@ -125,6 +131,8 @@ static void send_to (links_t *self, const link_t *l, msg_t *msg)
     memcpy (msg->run, self->job->run, RUN_BYTES);
     if (msg_encode (msg, &data, &n, NULL))
         return; /* out of memory: heartbeats find out */
+    if (self->trace)
+        trace_message (self->trace, TRACE_OUT, l->endpoint, data, n);
     if (zmq_send (l->plane->router, &l->route, sizeof l->route,
                   ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
         zmq_send (l->plane->router, data, n, ZMQ_DONTWAIT);
@@ -321,6 +329,27 @@ void links_destroy (links_t **self_p, const char *why)
     free (self->inputs);
     free (self);
     *self_p = NULL;
+}
+
+sched_where_t links_cancel (links_t *self, uint64_t task, sched_task_t *out)
+{
+    sched_where_t where = sched_cancel (self->sched, task, out);
+    if (where != SCHED_RUNNING && where != SCHED_PENDING)
+        return where;
+    if (links_at (self, out->node))
+        send_to (
+            self, &self->links[out->node],
+            &(msg_t){.type = MSG_REVOKE, .tasks = {.ntasks = 1, .tasks = &out->task}});
+    wthread_drop (self->writer, out->task.task, out->task.attempt);
+    msg_failed_t failed = {.task = out->task.task,
+                           .attempt = out->task.attempt,
+                           .item = out->task.first,
+                           .reason = (char *) "cancelled",
+                           .exit_code = -1,
+                           .stderr_tail = (char *) ""};
+    wthread_failure (self->writer, out->node, &failed, out->task.first, out->task.stop,
+                     true);
+    return where;
 }
 
 void links_stop (links_t *self)
@@ -525,6 +554,9 @@ static void receive_control (links_t *self, plane_t *plane)
         bool whole, there = receive_two (plane->router, frame, &whole);
         link_t *l = there && whole ? by_route (self, &frame[0]) : NULL;
         msg_t msg;
+        if (l && self->trace)
+            trace_message (self->trace, TRACE_IN, l->endpoint, zmq_msg_data (&frame[1]),
+                           zmq_msg_size (&frame[1]));
         if (l && msg_decode (zmq_msg_data (&frame[1]), zmq_msg_size (&frame[1]), &msg,
                              NULL) == 0) {
             if (memcmp (msg.run, self->job->run, RUN_BYTES) == 0)
@@ -555,6 +587,10 @@ static bool on_piece (links_t *self, zmq_msg_t frame[2])
     link_t *l = memcmp (piece.run, self->job->run, RUN_BYTES) == 0
                     ? by_token (self, piece.token)
                     : NULL;
+    if (self->trace)
+        trace_piece (self->trace, TRACE_IN, l ? l->endpoint : "?",
+                     zmq_msg_data (&frame[0]), zmq_msg_size (&frame[0]),
+                     zmq_msg_size (&frame[1]));
     if (!l || piece.epoch != l->epoch || piece.position < l->position) {
         self->counts.stale_frames++;
         return false;

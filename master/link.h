@@ -18,6 +18,7 @@
 #include "master/job.h"
 #include "master/sched.h"
 #include "master/wthread.h"
+#include "proto/trace.h"
 #include "proto/zap.h"
 
 typedef enum {
@@ -70,6 +71,9 @@ void links_destroy (links_t **self_p, const char *why);
  * first links_add. */
 void links_set_inputs (links_t *self, const char *inputs);
 
+/* Record what is sent and received; borrowed. */
+void links_set_trace (links_t *self, trace_t *trace);
+
 /* Begin with a node, unless it is known. `uuid` may be NULL (not known yet).
  * -1: refused (too many nodes, bad endpoint). */
 int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *uuid,
@@ -88,6 +92,11 @@ void links_written (links_t *self, const wthread_event_t *event);
 
 /* The embedded node has died: what it was computing is pending again. */
 void links_lose_local (links_t *self, const char *why);
+
+/* Give this task up, wherever it is: its node stops it, what came of it is dropped,
+ * and its items are failed for good, with the reason "cancelled". As
+ * sched_cancel. */
+sched_where_t links_cancel (links_t *self, uint64_t task, sched_task_t *out);
 
 /* Stop everything of the run at every node, and take nothing more from them. */
 void links_stop (links_t *self);

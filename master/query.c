@@ -16,9 +16,13 @@ struct query {
     void *socket;
     zap_t *zap; /* NULL: no network */
     registry_t *registry;
+    trace_t *trace; /* NULL: none */
 };
 
 enum { ANSWER_AT_ONCE = 32 };
+
+/* Whoever asks is called so in a trace. */
+static const char ASKER[] = "command";
 
 static const char DOMAIN[] = "query";
 
@@ -87,6 +91,11 @@ void query_destroy (query_t **self_p)
     *self_p = NULL;
 }
 
+void query_set_trace (query_t *self, trace_t *trace)
+{
+    self->trace = trace;
+}
+
 size_t query_sockets (const query_t *self, void **sockets)
 {
     size_t n = 0;
@@ -104,14 +113,15 @@ static void reply (query_t *self, zmq_msg_t *route, const char *text)
     memcpy (msg.run, self->job->run, RUN_BYTES);
     if (msg_encode (&msg, &data, &n, NULL))
         return;
+    if (self->trace)
+        trace_message (self->trace, TRACE_OUT, ASKER, data, n);
     if (zmq_msg_send (route, self->socket, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
         zmq_send (self->socket, data, n, ZMQ_DONTWAIT);
     free (data);
 }
 
-static void answer (query_t *self, zmq_msg_t *route, const msg_t *msg,
-                    char *(*status) (void *arg, const char *question), void *arg,
-                    query_wish_t *wish)
+static void answer (query_t *self, zmq_msg_t *route, const msg_t *msg, query_fn *fn,
+                    void *arg, query_wish_t *wish)
 {
     static const uint8_t any[RUN_BYTES];
     if (memcmp (msg->run, any, RUN_BYTES) &&
@@ -123,8 +133,9 @@ static void answer (query_t *self, zmq_msg_t *route, const msg_t *msg,
         wish->cancel = true;
         snprintf (wish->by, sizeof wish->by, "sluice cancel");
         reply (self, route, "cancelled");
-    } else if (msg->type == MSG_STATUS || msg->type == MSG_EXPLAIN) {
-        char *text = status (arg, msg->text.text);
+    } else if (msg->type == MSG_STATUS || msg->type == MSG_EXPLAIN ||
+               msg->type == MSG_CANCEL) {
+        char *text = fn (arg, msg);
         reply (self, route, text ? text : "{}");
         free (text);
     } else {
@@ -132,8 +143,7 @@ static void answer (query_t *self, zmq_msg_t *route, const msg_t *msg,
     }
 }
 
-void query_answer (query_t *self, char *(*status) (void *arg, const char *question),
-                   void *arg, query_wish_t *wish)
+void query_answer (query_t *self, query_fn *fn, void *arg, query_wish_t *wish)
 {
     if (self->zap)
         zap_answer (self->zap);
@@ -150,9 +160,12 @@ void query_answer (query_t *self, char *(*status) (void *arg, const char *questi
             whole = zmq_msg_more (&body);
         }
         msg_t msg;
+        if (whole && self->trace)
+            trace_message (self->trace, TRACE_IN, ASKER, zmq_msg_data (&body),
+                           zmq_msg_size (&body));
         if (whole &&
             msg_decode (zmq_msg_data (&body), zmq_msg_size (&body), &msg, NULL) == 0) {
-            answer (self, &route, &msg, status, arg, wish);
+            answer (self, &route, &msg, fn, arg, wish);
             msg_clear (&msg);
         }
         zmq_msg_close (&route);

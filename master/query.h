@@ -11,6 +11,7 @@
 #define MASTER_QUERY_H
 
 #include "master/registry.h"
+#include "proto/trace.h"
 
 typedef struct query query_t;
 
@@ -22,14 +23,18 @@ void query_destroy (query_t **self_p);
 /* Sockets to poll (at most 2, one being the ZAP handler's). */
 size_t query_sockets (const query_t *self, void **sockets);
 
+/* Record what is asked and answered; borrowed. */
+void query_set_trace (query_t *self, trace_t *trace);
+
 typedef struct {
     bool cancel;  /* somebody asked for it... */
     char by[128]; /* ...and who, as they say */
 } query_wish_t;
 
-/* Answer what waits. `status` writes the JSON that answers STATUS and EXPLAIN
- * (malloc'd). Never blocks. */
-void query_answer (query_t *self, char *(*status) (void *arg, const char *question),
-                   void *arg, query_wish_t *wish);
+/* The JSON (malloc'd, or NULL) that answers STATUS, EXPLAIN, or CANCEL of tasks. */
+typedef char *(query_fn) (void *arg, const msg_t *question);
+
+/* Answer what waits. Never blocks. */
+void query_answer (query_t *self, query_fn *fn, void *arg, query_wish_t *wish);
 
 #endif

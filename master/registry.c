@@ -6,6 +6,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,27 +173,75 @@ void registry_leave (registry_t **self_p)
 static bool read_record (const char *path, registered_t *out)
 {
     sluice_params_t *p = jobfile_read (path, NULL);
-    const char *run = p ? sluice_params_get (p, "run") : NULL;
     uint8_t bytes[RUN_BYTES];
-    bool good = run && run_parse (run, bytes);
+    uint64_t pid = 0;
+    char here[65] = "";
+    memset (out, 0, sizeof *out);
+    bool good =
+        run_parse (in_record (p, "run"), bytes) &&
+        snprintf (out->path, sizeof out->path, "%s", path) < (int) sizeof out->path;
     if (good) {
-        const char *owner = sluice_params_get (p, "owner"),
-                   *job = sluice_params_get (p, "job");
-        const char *host = sluice_params_get (p, "host"),
-                   *ipc = sluice_params_get (p, "ipc");
-        const char *tcp = sluice_params_get (p, "tcp");
-        char here[65] = "";
+        const char *ipc = in_record (p, "ipc");
         gethostname (here, sizeof here - 1);
-        out->local = ipc && *ipc && host && strcmp (host, here) == 0 &&
-                     access (ipc + strlen ("ipc://"), F_OK) == 0;
-        const char *endpoint = out->local ? ipc : tcp ? tcp : "";
-        snprintf (out->run, sizeof out->run, "%s", run);
-        snprintf (out->owner, sizeof out->owner, "%s", owner ? owner : "?");
-        snprintf (out->job, sizeof out->job, "%s", job ? job : "?");
-        snprintf (out->endpoint, sizeof out->endpoint, "%s", endpoint);
+        bool mine = strcmp (in_record (p, "host"), here) == 0;
+        out->local = mine && strncmp (ipc, "ipc:///", 7) == 0;
+        if (out->local)
+            out->dead = is_dead (ipc + 6);
+        else if (mine && sluice_params_u64 (p, "pid", &pid, NULL) == 0 && pid > 0 &&
+                 pid < INT_MAX)
+            out->dead = kill ((pid_t) pid, 0) && errno == ESRCH;
+        snprintf (out->run, sizeof out->run, "%s", in_record (p, "run"));
+        snprintf (out->owner, sizeof out->owner, "%s", in_record (p, "owner"));
+        snprintf (out->job, sizeof out->job, "%s", in_record (p, "job"));
+        snprintf (out->host, sizeof out->host, "%s", in_record (p, "host"));
+        snprintf (out->endpoint, sizeof out->endpoint, "%s",
+                  out->local ? ipc : in_record (p, "tcp"));
     }
     sluice_params_destroy (&p);
-    return good && *out->endpoint;
+    return good;
+}
+
+/* The folder of a dead run's sockets. A record in a share may say anything: only
+ * what can be such a folder, and is this user's, is removed. */
+static void remove_sockets (const char *ipc)
+{
+    char folder[256];
+    const char *base = getenv ("XDG_RUNTIME_DIR");
+    const char *bases[] = {"/tmp", base && *base ? base : "/tmp"};
+    const char *end = strrchr (ipc, '/');
+    struct stat st;
+    if (!end || end - ipc >= (int) sizeof folder)
+        return;
+    snprintf (folder, sizeof folder, "%.*s", (int) (end - ipc), ipc);
+    for (int i = 0; i < 2; i++) {
+        size_t n = strlen (bases[i]);
+        const char *name = folder + n + 1;
+        if (strncmp (folder, bases[i], n) || folder[n] != '/' ||
+            strncmp (name, "sluice-", 7) || strchr (name, '/') || lstat (folder, &st) ||
+            !S_ISDIR (st.st_mode) || st.st_uid != getuid ())
+            continue;
+        char *copy = strdup (folder);
+        local_folder_remove (&copy);
+        return;
+    }
+}
+
+void registry_forget (const registered_t *run)
+{
+    char path[sizeof run->path + 16], *end;
+    if (run->local && run->dead)
+        remove_sockets (run->endpoint + strlen ("ipc://"));
+    if (!*run->path)
+        return;
+    unlink (run->path);
+    snprintf (path, sizeof path, "%s", run->path);
+    end = strrchr (path, '/');
+    if (!end || strcmp (end, "/master") != 0)
+        return;
+    strcpy (end, "/inputs.h5"); /* in the folder of the run's own, in the share */
+    unlink (path);
+    *end = '\0';
+    rmdir (path);
 }
 
 static size_t list_folder (const char *folder, const char *suffix, registered_t *runs,

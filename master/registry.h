@@ -23,13 +23,20 @@ void registry_leave (registry_t **self_p);
 
 typedef struct {
     char run[2 * RUN_BYTES + 1];
-    char owner[128], job[256], endpoint[256];
-    bool local; /* endpoint is ipc, on this machine */
+    char owner[128], job[256], host[65];
+    char endpoint[256]; /* "": reached on its own host only, which is another */
+    bool local;         /* endpoint is ipc, on this machine */
+    bool dead;          /* on this machine, and there is no such process or socket */
+    char path[1024];    /* of the record; "": none */
 } registered_t;
 
 /* The runs known to this share (may be NULL) and on this machine; at most
  * `max` are stored, the number is returned. */
 size_t registry_list (const share_t *share, registered_t *runs, size_t max);
+
+/* Remove the record of a run whose master has died, and what it left beside it:
+ * inputs, the folder of its sockets. */
+void registry_forget (const registered_t *run);
 
 /* Ask a master or node: send `question`, wait for MSG_REPLY. free () the text.
  * `server` NULL: no CURVE (ipc). */

@@ -16,13 +16,14 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "master/explain.h"
 #include "master/link.h"
 #include "master/local.h"
 #include "master/progress.h"
 #include "master/query.h"
 #include "master/roster.h"
 
-enum { MAX_NAMED_FAILURES = 10, RENAME_MS = 2000 };
+enum { MAX_NAMED_FAILURES = 10, RENAME_MS = 2000, RATE_MS = 2000 };
 
 typedef enum {
     PHASE_RUN,
@@ -41,11 +42,16 @@ typedef struct {
     links_t *links;
     roster_t *roster;
     query_t *query;
+    trace_t *trace; /* NULL: none */
     int signals;
     sigset_t old_mask;
     progress_t progress;
     phase_t phase;
     int64_t started, phase_since, named_at, alone_since;
+    int64_t rated_at; /* when `rate` was worked out, from these bytes on */
+    uint64_t rated_bytes;
+    double rate; /* bytes per second, of late */
+    time_t since;
     const char *status; /* how it will have ended */
     bool had_node, disk_full;
     unsigned failures_shown;
@@ -130,27 +136,92 @@ static void show_progress (run_t *self, int64_t now)
                                        .waiting = waiting_for (self, &nodes)});
 }
 
-static char *status_text (void *arg, const char *question)
+static void measure_rate (run_t *self, int64_t now)
+{
+    if (now - self->rated_at < RATE_MS)
+        return;
+    writer_totals_t totals;
+    wthread_totals (self->writer, &totals);
+    self->rate = (double) (totals.bytes - self->rated_bytes) * 1e3 /
+                 (double) (now - self->rated_at);
+    self->rated_at = now;
+    self->rated_bytes = totals.bytes;
+}
+
+/* ---- what other commands ask ------------------------------------------------- */
+
+static void name_cancelled (run_t *self, const sched_task_t *t)
+{
+    const char *items = t->task.stop - t->task.first == 1 ? "item" : "items";
+    char last[32] = "";
+    if (t->task.stop - t->task.first > 1)
+        snprintf (last, sizeof last, " to %llu", (unsigned long long) t->task.stop - 1);
+    if (self->failures_shown++ < MAX_NAMED_FAILURES)
+        say (self, "task %llu was cancelled: %s %llu%s",
+             (unsigned long long) t->task.task, items, (unsigned long long) t->task.first,
+             last);
+    else if (self->failures_shown == MAX_NAMED_FAILURES + 1)
+        say (self, "more items failed; they are named in sluice/failures of the output");
+}
+
+/* Cancel these tasks, and say of each what became of it. */
+static char *cancel_tasks (run_t *self, const msg_tasks_t *tasks)
+{
+    json_out_t out;
+    json_begin (&out, MSG_MAX_TEXT);
+    json_add (&out, "{\"tasks\":[");
+    for (size_t i = 0; i < tasks->ntasks; i++) {
+        sched_task_t t;
+        uint64_t task = tasks->tasks[i].task;
+        bool ending = self->phase != PHASE_RUN;
+        sched_where_t where = ending ? sched_find (self->sched, task, &t)
+                                     : links_cancel (self->links, task, &t);
+        bool cancelled = !ending && (where == SCHED_RUNNING || where == SCHED_PENDING);
+        if (cancelled)
+            name_cancelled (self, &t);
+        size_t mark = out.used;
+        json_add (&out, "%s{\"task\":%llu,\"cancelled\":%s,", i ? "," : "",
+                  (unsigned long long) task, cancelled ? "true" : "false");
+        explain_place (&out, self->links, where, &t);
+        json_add (&out, "}");
+        if (out.full || out.used + 32 > out.most) { /* the rest is not told, but done */
+            json_cut (&out, mark);
+            out.most = mark;
+        }
+    }
+    out.most = MSG_MAX_TEXT;
+    out.full = false;
+    json_add (&out, "]}");
+    return json_end (&out);
+}
+
+static char *answer_question (void *arg, const msg_t *question)
 {
     run_t *self = arg;
-    sched_counts_t c;
     links_counts_t nodes;
-    char *text = NULL;
-    (void) question;
-    sched_counts (self->sched, &c);
+    writer_totals_t totals;
     links_counts (self->links, &nodes);
+    wthread_totals (self->writer, &totals);
     const char *waiting = waiting_for (self, &nodes);
-    if (asprintf (&text,
-                  "{\"run\":\"%s\",\"owner\":\"%s\",\"items\":%llu,\"done\":%llu,"
-                  "\"failed\":%llu,\"running\":%llu,\"nodes\":%u,\"seconds\":%.1f,"
-                  "\"waiting\":\"%s\"}",
-                  self->job->run_name, self->job->owner, (unsigned long long) c.items,
-                  (unsigned long long) c.done, (unsigned long long) c.failed,
-                  (unsigned long long) c.running, nodes.ready,
-                  (double) (now_ms () - self->started) * 1e-3,
-                  waiting ? waiting : "") < 0)
-        return NULL;
-    return text;
+    view_t view = {.job = self->job,
+                   .sched = self->sched,
+                   .links = self->links,
+                   .gate = self->gate,
+                   .totals = &totals,
+                   .waiting = waiting ? waiting : "",
+                   .finishing = self->phase != PHASE_RUN,
+                   .disk_full = self->disk_full,
+                   .now = now_ms (),
+                   .started = self->started,
+                   .since = self->since,
+                   .rate = self->rate};
+    if (view.now - view.started < RATE_MS) /* nothing was measured yet */
+        view.rate = (double) totals.bytes * 1e3 / (double) (view.now - view.started + 1);
+    if (question->type == MSG_CANCEL)
+        return cancel_tasks (self, &question->tasks);
+    if (question->type == MSG_EXPLAIN)
+        return explain_run (&view, question->text.text);
+    return explain_status (&view);
 }
 
 /* ---- the turns of the loop ------------------------------------------------------ */
@@ -344,7 +415,7 @@ static int loop (run_t *self)
         if (self->phase == PHASE_OVER)
             break;
         links_receive (self->links);
-        query_answer (self->query, status_text, self, &wish);
+        query_answer (self->query, answer_question, self, &wish);
         if (wish.cancel)
             cancel (self, "cancelled from elsewhere");
         read_roster (self);
@@ -355,6 +426,7 @@ static int loop (run_t *self)
             name_nodes (self, now);
         links_tick (self->links, now);
         check_end (self, now);
+        measure_rate (self, now);
         show_progress (self, now);
     }
     return 0;
@@ -450,6 +522,9 @@ static int set_up (run_t *self, sluice_error_t *err)
 {
     job_t *job = self->job;
     raise_limits ();
+    if (job->options.trace &&
+        !(self->trace = trace_new (job->options.trace, "master", err)))
+        return -1;
     if (open_signals (self, err) || !(self->folder = local_folder (err)))
         return -1;
     /* Before any thread: it forks. */
@@ -471,6 +546,7 @@ static int set_up (run_t *self, sluice_error_t *err)
                                  self->writer, self->local != NULL, err);
     if (self->links) {
         links_set_inputs (self->links, inputs);
+        links_set_trace (self->links, self->trace);
         links_on_failed (self->links, on_failed, self);
         links_on_news (self->links, on_news, self);
     }
@@ -484,7 +560,10 @@ static int set_up (run_t *self, sluice_error_t *err)
         if (links_add (self->links, job->options.nodes[i], false, NULL, err))
             return -1;
     self->query = query_new (self->context, job, self->folder, err);
-    return self->query ? 0 : -1;
+    if (!self->query)
+        return -1;
+    query_set_trace (self->query, self->trace);
+    return 0;
 }
 
 static void tear_down (run_t *self)
@@ -493,6 +572,7 @@ static void tear_down (run_t *self)
     roster_destroy (&self->roster);
     links_destroy (&self->links, "over");
     local_stop (&self->local);
+    trace_destroy (&self->trace);
     wthread_destroy (&self->writer);
     gate_destroy (&self->gate);
     sched_destroy (&self->sched);
@@ -535,7 +615,8 @@ static void fill_result (run_t *self, run_result_t *r)
 int run_cluster (job_t *job, run_result_t *result, sluice_error_t *err)
 {
     run_t self = {.job = job, .signals = -1, .status = "stopped"};
-    self.started = self.alone_since = now_ms ();
+    self.started = self.alone_since = self.rated_at = now_ms ();
+    self.since = time (NULL);
     progress_init (&self.progress, job->options.quiet);
     memset (result, 0, sizeof *result);
     result->status = "stopped";

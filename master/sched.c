@@ -345,6 +345,109 @@ bool sched_shed (sched_t *self, double now, unsigned *node, task_t *task)
     return true;
 }
 
+/* ---- one by one ----------------------------------------------------------- */
+
+static void describe (const sched_t *self, const running_t *r, unsigned node,
+                      sched_task_t *out)
+{
+    const node_t *n = find_node (self, node);
+    double pace = n && n->pace > 0 ? n->pace : self->pace;
+    *out = (sched_task_t){.task = r->task,
+                          .delivered = r->delivered,
+                          .node = node,
+                          .failures = r->failures,
+                          .started = r->started,
+                          .expected = pace * (double) (r->task.stop - r->task.first)};
+}
+
+static running_t *list_find_task (const running_list_t *list, uint64_t task)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (list->tasks[i].task.task == task)
+            return &list->tasks[i];
+    return NULL;
+}
+
+/* Where it is: on a list, or in the stack of what is pending. */
+typedef struct {
+    sched_where_t where;
+    running_list_t *list;
+    running_t *running;
+    size_t pending;
+} place_t;
+
+static place_t locate (const sched_t *self, uint64_t task, sched_task_t *out)
+{
+    memset (out, 0, sizeof *out);
+    out->node = SCHED_NOBODY;
+    for (unsigned i = 0; i <= self->nnodes; i++) {
+        /* the orphans come last */
+        running_list_t *list = (running_list_t *) &self->orphans;
+        if (i < self->nnodes)
+            list = &self->nodes[i].running;
+        running_t *r = list_find_task (list, task);
+        if (!r)
+            continue;
+        describe (self, r, i < self->nnodes ? i : SCHED_NOBODY, out);
+        return (place_t){.where = r->delivered ? SCHED_DELIVERED : SCHED_RUNNING,
+                         .list = list,
+                         .running = r};
+    }
+    for (size_t i = 0; i < self->npending; i++) {
+        const range_t *range = &self->pending[i];
+        if (range->task != task || task == 0)
+            continue;
+        out->task = (task_t){range->task, range->attempt, range->first, range->stop};
+        out->failures = range->failures;
+        return (place_t){.where = SCHED_PENDING, .pending = i};
+    }
+    return (place_t){.where = task >= self->next_task ? SCHED_UNCUT : SCHED_UNKNOWN};
+}
+
+sched_where_t sched_find (const sched_t *self, uint64_t task, sched_task_t *out)
+{
+    return locate (self, task, out).where;
+}
+
+sched_where_t sched_cancel (sched_t *self, uint64_t task, sched_task_t *out)
+{
+    place_t place = locate (self, task, out);
+    uint64_t items = out->task.stop - out->task.first;
+    if (place.where == SCHED_RUNNING) {
+        remove_running (self, place.list, place.running);
+        self->counts.failed += items;
+    } else if (place.where == SCHED_PENDING) {
+        self->npending--;
+        memmove (self->pending + place.pending, self->pending + place.pending + 1,
+                 (self->npending - place.pending) * sizeof *self->pending);
+        self->counts.pending -= items;
+        self->counts.failed += items;
+    }
+    return place.where;
+}
+
+void sched_each (const sched_t *self, sched_each_fn *each, void *arg)
+{
+    sched_task_t task;
+    for (unsigned i = 0; i <= self->nnodes; i++) {
+        const running_list_t *list =
+            i < self->nnodes ? &self->nodes[i].running : &self->orphans;
+        for (size_t k = 0; k < list->n; k++) {
+            describe (self, &list->tasks[k], i < self->nnodes ? i : SCHED_NOBODY, &task);
+            each (arg, &task);
+        }
+    }
+}
+
+size_t sched_pending (const sched_t *self, task_t *ranges, size_t max)
+{
+    for (size_t i = 0; i < self->npending && i < max; i++) {
+        const range_t *range = &self->pending[self->npending - 1 - i];
+        ranges[i] = (task_t){range->task, range->attempt, range->first, range->stop};
+    }
+    return self->npending;
+}
+
 void sched_counts (const sched_t *self, sched_counts_t *counts)
 {
     *counts = self->counts;

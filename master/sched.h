@@ -70,6 +70,36 @@ int sched_failed (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
 bool sched_shed (sched_t *self, double now, unsigned *node, task_t *task);
 
 typedef struct {
+    task_t task;
+    bool delivered;    /* the writer has all of it */
+    unsigned node;     /* that it runs at, or did; SCHED_NOBODY: gone since */
+    unsigned failures; /* attempts before, by its own fault */
+    double started;    /* as `now` of sched_next */
+    double expected;   /* seconds in all by its node's pace; 0: not known */
+} sched_task_t;
+enum { SCHED_NOBODY = INT32_MAX };
+
+typedef enum {
+    SCHED_UNKNOWN, /* done, failed for good, or cut anew under other numbers */
+    SCHED_UNCUT,   /* no task has this number yet */
+    SCHED_PENDING, /* it is to be tried again */
+    SCHED_RUNNING,
+    SCHED_DELIVERED
+} sched_where_t;
+
+/* Where this task is; `out` is filled as far as it applies. */
+sched_where_t sched_find (const sched_t *self, uint64_t task, sched_task_t *out);
+/* The same, and if it is PENDING or RUNNING its items are failed for good. */
+sched_where_t sched_cancel (sched_t *self, uint64_t task, sched_task_t *out);
+
+/* Call `each` for every task that runs or was delivered. */
+typedef void (sched_each_fn) (void *arg, const sched_task_t *task);
+void sched_each (const sched_t *self, sched_each_fn *each, void *arg);
+/* Ranges that wait to be cut, the next one first: the first `max` are stored, the
+ * number of all is returned. */
+size_t sched_pending (const sched_t *self, task_t *ranges, size_t max);
+
+typedef struct {
     uint64_t items, pending, running, done, failed; /* items */
     uint64_t tasks_running, tasks_done, retried;    /* tasks */
 } sched_counts_t;

@@ -317,6 +317,8 @@ static int start (agent_t *self, sluice_error_t *err)
     if (!host->nursery || mask_signals (self, err) == -1)
         return -1;
     raise_limits ();
+    if (o->trace && !(host->trace = trace_new (o->trace, "node", err)))
+        return -1;
     host->share = o->share;
     host->confine = o->confine;
     host->port_from = o->port_from;
@@ -354,6 +356,7 @@ static void end (agent_t *self, const char *why)
     if (host->context)
         zmq_ctx_term (host->context); /* lets go of all segments */
     desk_destroy (&self->desk);
+    trace_destroy (&host->trace);
     nursery_destroy (&host->nursery);
     slots_destroy (&host->slots);
     if (self->signals >= 0) {

@@ -37,6 +37,7 @@ typedef struct {
     const char *scratch;         /* folder for workers' files; NULL: $TMPDIR or /tmp */
     bool announce;               /* broadcast; the share gets its record anyway */
     bool confine;                /* Landlock */
+    const char *trace;           /* file to record messages in; NULL: none */
     int lifetime_fd;             /* end when this is at its end; -1: none */
     int ready_fd;                /* gets a line when masters may connect; -1: none */
     bool quiet;                  /* no line on standard output */

@@ -32,6 +32,7 @@ static const char help[] =
     "  --no-beacon        do not broadcast; the share tells masters about this node\n"
     "  --confine          keep workers from writing outside their scratch folder\n"
     "  --scratch DIR      where workers get their folders (default: $TMPDIR or /tmp)\n"
+    "  --trace FILE       record every message, for: sluice trace FILE\n"
     "  --user NAME        work as this user (needed when started as root)\n"
     "  -h, --help         show this and end\n";
 
@@ -45,6 +46,7 @@ enum {
     OPT_NO_BEACON,
     OPT_CONFINE,
     OPT_SCRATCH,
+    OPT_TRACE,
     OPT_USER,
     /* for an embedded node */
     OPT_EMBEDDED,
@@ -62,6 +64,7 @@ static const struct option options[] = {
     {"no-beacon", no_argument, NULL, OPT_NO_BEACON},
     {"confine", no_argument, NULL, OPT_CONFINE},
     {"scratch", required_argument, NULL, OPT_SCRATCH},
+    {"trace", required_argument, NULL, OPT_TRACE},
     {"user", required_argument, NULL, OPT_USER},
     {"help", no_argument, NULL, 'h'},
     {"embedded", required_argument, NULL, OPT_EMBEDDED},
@@ -166,6 +169,9 @@ static int parse_option (args_t *args, int c, const char *text, sluice_error_t *
         return 0;
     case OPT_SCRATCH:
         o->scratch = optarg;
+        return 0;
+    case OPT_TRACE:
+        o->trace = optarg;
         return 0;
     case OPT_USER:
         args->user = optarg;

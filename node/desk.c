@@ -16,6 +16,7 @@ enum {
     MESSAGES_PER_TURN = 256,
     ELSEWHERE = 4,     /* routes of one run that were refused */
     RIVAL_MS = 2500,   /* two heartbeats of a master: the first link is silent */
+    CANCELLED = 32,    /* runs that are remembered as cancelled here */
     STRANGER_MS = 5000 /* between answers to messages of runs that are not here */
 };
 
@@ -46,6 +47,8 @@ struct desk {
     uint64_t malformed, unexpected;
     int64_t answered; /* the last stranger */
     uint8_t stranger[RUN_BYTES];
+    uint8_t cancelled[CANCELLED][RUN_BYTES];
+    unsigned ncancelled; /* so far: the oldest gives way */
 };
 
 desk_t *desk_new (host_t *host, sluice_error_t *err)
@@ -182,10 +185,20 @@ static void refuse_rival (desk_t *self, entry_t *entry)
     rival->waiting = false;
 }
 
+static bool was_cancelled (const desk_t *self, const uint8_t *run)
+{
+    for (unsigned i = 0; i < CANCELLED && i < self->ncancelled; i++)
+        if (memcmp (self->cancelled[i], run, RUN_BYTES) == 0)
+            return true;
+    return false;
+}
+
 static void hear_hello (desk_t *self, const route_t *route, msg_t *hello, int64_t now)
 {
     entry_t *entry = find (self, hello->run);
-    if (!entry) {
+    if (!entry && was_cancelled (self, hello->run)) {
+        host_refuse (self->host, route, hello, "the run was cancelled");
+    } else if (!entry) {
         begin (self, route, hello, now);
     } else if (session_token (entry->session) == hello->hello.token) {
         session_hear (entry->session, route, hello, now);
@@ -293,14 +306,23 @@ static void answer_status (const desk_t *self, const route_t *route)
     host_send (host, route, &(msg_t){.type = MSG_REPLY, .text = {.text = text}});
 }
 
+/* A member ends a run here whose master does not answer. Its master may live on,
+ * cut off from that member: it shall not begin again. */
 static void cancel (desk_t *self, const route_t *route, const msg_t *msg, int64_t now)
 {
     entry_t *entry = find (self, msg->run);
     msg_t reply = {.type = MSG_REPLY,
-                   .text = {.text = entry ? "cancelled here" : "this run is not here"}};
+                   .text = {.text = !entry           ? "this run is not here"
+                                    : msg->tasks.all ? "cancelled here"
+                                                     : "its master cancels tasks"}};
     memcpy (reply.run, msg->run, RUN_BYTES);
-    if (entry)
+    if (msg->tasks.all && !was_cancelled (self, msg->run))
+        memcpy (self->cancelled[self->ncancelled++ % CANCELLED], msg->run, RUN_BYTES);
+    if (entry && msg->tasks.all) {
+        if (entry->rival.waiting)
+            refuse_rival (self, entry);
         session_end (entry->session, "cancelled at this node", now);
+    }
     host_send (self->host, route, &reply);
 }
 
@@ -421,6 +443,11 @@ static void receive_all (desk_t *self, int64_t now)
     for (int i = 0; receive (self, &route, &body); i++) {
         msg_t msg;
         sluice_error_t err = {0};
+        if (self->host->trace) {
+            char peer[ROUTE_TEXT];
+            trace_message (self->host->trace, TRACE_IN, route_text (&route, peer),
+                           zmq_msg_data (&body), zmq_msg_size (&body));
+        }
         if (msg_decode (zmq_msg_data (&body), zmq_msg_size (&body), &msg, &err) == 0) {
             hear (self, &route, &msg, now);
             msg_clear (&msg);

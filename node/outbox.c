@@ -36,6 +36,8 @@ struct outbox {
     unsigned lingering;   /* dead ones in the stream whose segment is lent */
     void *zeros;          /* `largest` bytes of the zero page */
     uint64_t held, offered, granted, pushed, received;
+    trace_t *trace; /* NULL: none */
+    const char *peer;
 };
 
 outbox_t *outbox_new (const uint8_t run[RUN_BYTES], uint64_t token, uint32_t largest,
@@ -100,6 +102,12 @@ static void let_go (outbox_t *self, item_t *item)
     item->held = false;
     self->held -= item->piece.payload;
     self->release (self->arg, item->segment);
+}
+
+void outbox_set_trace (outbox_t *self, trace_t *trace, const char *peer)
+{
+    self->trace = trace;
+    self->peer = peer;
 }
 
 int outbox_add (outbox_t *self, const piece_t *piece, const void *payload,
@@ -219,6 +227,8 @@ static bool push_one (outbox_t *self, item_t *item, void *socket)
         zmq_msg_close (&payload); /* which calls `returned` */
         return false;
     }
+    if (self->trace)
+        trace_piece (self->trace, TRACE_OUT, self->peer, header, n, item->piece.payload);
     return true;
 }
 

@@ -25,6 +25,7 @@
 
 #include "proto/msg.h"
 #include "proto/piece.h"
+#include "proto/trace.h"
 
 typedef struct outbox outbox_t;
 
@@ -37,6 +38,9 @@ outbox_t *outbox_new (const uint8_t run[RUN_BYTES], uint64_t token, uint32_t lar
 /* Only when outbox_quiet, or after the ZeroMQ context is gone. Does not call
  * `release` any more. */
 void outbox_destroy (outbox_t **self_p);
+
+/* Record the headers of pieces as sent to `peer`; both borrowed. */
+void outbox_set_trace (outbox_t *self, trace_t *trace, const char *peer);
 
 /* Add a piece, its payload in `segment`. -1 (out of memory, malformed,
  * larger than a segment): the segment remains the caller's. */

@@ -40,6 +40,7 @@ struct session {
     host_t *host;
     state_t state;
     route_t route;
+    char peer[ROUTE_TEXT]; /* the route, in a trace */
     msg_t hello;
     crew_t *crew;
     duty_t *duty;
@@ -62,6 +63,13 @@ bool route_is (const route_t *a, const route_t *b)
     return a->n == b->n && memcmp (a->id, b->id, a->n) == 0;
 }
 
+const char *route_text (const route_t *route, char text[ROUTE_TEXT])
+{
+    size_t most = (ROUTE_TEXT - 1) / 2;
+    text_hex (route->id, route->n < most ? route->n : most, text);
+    return text;
+}
+
 /* ---- sending ------------------------------------------------------------ */
 
 void host_send (const host_t *host, const route_t *route, msg_t *msg)
@@ -70,6 +78,10 @@ void host_send (const host_t *host, const route_t *route, msg_t *msg)
     size_t n;
     if (msg_encode (msg, &data, &n, NULL) == -1)
         return; /* out of memory: as if lost, which all must stand */
+    if (host->trace) {
+        char peer[ROUTE_TEXT];
+        trace_message (host->trace, TRACE_OUT, route_text (route, peer), data, n);
+    }
     if (zmq_send (host->control, route->id, route->n, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
         zmq_send (host->control, data, n, ZMQ_DONTWAIT);
     free (data);
@@ -308,6 +320,8 @@ static void open_stream (session_t *self, int64_t now)
         return;
     }
     self->state = READY;
+    outbox_set_trace (self->outbox, self->host->trace,
+                      route_text (&self->route, self->peer));
     welcome (self);
 }
 

@@ -16,6 +16,7 @@
 
 #include "node/nursery.h"
 #include "node/slots.h"
+#include "proto/trace.h"
 #include "proto/zap.h"
 
 enum {
@@ -26,9 +27,10 @@ enum {
 
 /* The agent, as its sessions see it. All borrowed. */
 typedef struct {
-    void *context; /* ZeroMQ */
-    void *control; /* the ROUTER */
-    zap_t *zap;    /* NULL: no CURVE here, ipc only */
+    void *context;  /* ZeroMQ */
+    void *control;  /* the ROUTER */
+    zap_t *zap;     /* NULL: no CURVE here, ipc only */
+    trace_t *trace; /* NULL: messages are not recorded */
     nursery_t *nursery;
     const share_t *share;
     slots_t *slots;
@@ -54,6 +56,9 @@ typedef struct {
 } route_t;
 
 bool route_is (const route_t *a, const route_t *b);
+/* How a peer is called in a trace. */
+enum { ROUTE_TEXT = 24 };
+const char *route_text (const route_t *route, char text[ROUTE_TEXT]);
 
 /* Send `msg` to a peer, without waiting; dropped if it is gone or does not
  * read. */

@@ -3,7 +3,8 @@
 
 /* make_corpus.c - writes the seeds of the fuzzers: valid samples of each format
  *
- *   make_corpus FOLDER      fills FOLDER/msg, FOLDER/piece, FOLDER/beacon, FOLDER/dtype
+ *   make_corpus FOLDER      fills FOLDER/msg, FOLDER/piece, FOLDER/beacon, FOLDER/dtype,
+ *                           FOLDER/trace, FOLDER/json
  *
  * The samples are committed (tests/fuzz/corpus); this is how to make them anew
  * when a format has changed.
@@ -14,6 +15,7 @@
 #include <string.h>
 
 #include "proto/beacon.h"
+#include "proto/trace.h"
 #include "tests/unit/random_piece.h"
 
 static const char *folder;
@@ -91,6 +93,46 @@ static void save_dtypes (void)
         save ("dtype", types[i][0], types[i][1], strlen (types[i][1]));
 }
 
+/* Each message and a piece, in one trace. */
+static void save_trace (random_t *r)
+{
+    static char path[4096];
+    sluice_error_t err;
+    uint8_t header[PIECE_MAX_HEADER];
+    piece_t piece;
+    snprintf (path, sizeof path, "%s/trace/all", folder);
+    trace_t *trace = trace_new (path, "master", &err);
+    if (!trace) {
+        fprintf (stderr, "%s\n", err.text);
+        exit (1);
+    }
+    for (unsigned type = MSG_HELLO; type < MSG_TYPES; type++) {
+        msg_t msg;
+        void *data;
+        size_t n;
+        random_msg (r, (msg_type_t) type, &msg);
+        if (msg_encode (&msg, &data, &n, NULL) == 0 && n < 2000) {
+            trace_message (trace, TRACE_OUT, "tcp://h2:7000", data, n);
+            trace_message (trace, TRACE_IN, "command", data, n / 2);
+        }
+        free (data);
+        msg_clear (&msg);
+    }
+    random_piece (r, &piece);
+    trace_piece (trace, TRACE_IN, "00ff", header, piece_encode (&piece, header),
+                 piece.payload);
+    trace_destroy (&trace);
+}
+
+static void save_json (void)
+{
+    static const char *const texts[] = {
+        "{\"run\":\"07\",\"runs\":[{\"run\":\"a\\u00e4\\n\"},{}],\"n\":-1.5e3}",
+        " [ [], {}, true, false, null, 0, 12, \"\\\\\\\"\" ] "};
+    for (size_t i = 0; i < 2; i++)
+        save ("json", i ? "array" : "object", texts[i], strlen (texts[i]));
+}
+
 int main (int argc, char **argv)
 {
     if (argc != 2) {
@@ -103,5 +145,7 @@ int main (int argc, char **argv)
     save_pieces (&r);
     save_beacons ();
     save_dtypes ();
+    save_trace (&r);
+    save_json ();
     return 0;
 }

@@ -608,6 +608,11 @@ Test (agent, status_and_cancel)
     send_by (control, name, &(msg_t){.type = MSG_STATUS, .text = {.text = ""}});
     expect (MSG_REPLY);
     cr_assert (strstr (last.text.text, "\"runs\": []"), "%s", last.text.text);
+    /* its master, if it lives after all, cannot begin it again here */
+    msg_t again = hello (9);
+    say (&again);
+    expect (MSG_WELCOME);
+    cr_assert_str_eq (last.welcome.lacks, "the run was cancelled");
     finish ();
 }
 

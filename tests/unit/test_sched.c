@@ -166,3 +166,121 @@ Test (sched, stop_ends_it)
     cr_assert (sched_finished (s));
     sched_destroy (&s);
 }
+
+Test (sched, cancelling_a_running_task_fails_its_items_for_good)
+{
+    sched_t *s = make (10, 4);
+    task_t a, b;
+    sched_task_t t;
+    sched_counts_t c;
+    uint64_t first, stop;
+    sched_join (s, 3, 2);
+    cr_assert (sched_next (s, 3, 1.5, &a));
+    cr_assert (sched_next (s, 3, 1.5, &b));
+    cr_assert_eq (sched_find (s, a.task, &t), SCHED_RUNNING);
+    cr_assert_eq (t.node, 3);
+    cr_assert_float_eq (t.started, 1.5, 1e-9);
+    cr_assert_eq (sched_cancel (s, a.task, &t), SCHED_RUNNING);
+    cr_assert_eq (t.task.first, 0);
+    cr_assert_eq (t.task.stop, 4);
+    cr_assert_eq (t.node, 3);
+    sched_counts (s, &c);
+    cr_assert_eq (c.failed, 4);
+    cr_assert_eq (c.running, 4);
+    cr_assert_eq (c.pending, 2);
+    cr_assert_eq (c.tasks_running, 1);
+    /* what still comes of it is stale */
+    cr_assert_null (sched_running (s, 3, a.task, a.attempt));
+    cr_assert_not (sched_done (s, 3, a.task, a.attempt, a.stop, 1));
+    cr_assert_eq (sched_failed (s, 3, a.task, a.attempt, 0, &first, &stop), -1);
+    cr_assert_eq (sched_cancel (s, a.task, &t), SCHED_UNKNOWN, "only once");
+    /* the others go on */
+    cr_assert (sched_done (s, 3, b.task, b.attempt, b.stop, 1));
+    cr_assert (sched_next (s, 3, 2, &a));
+    cr_assert_eq (a.first, 8);
+    cr_assert (sched_done (s, 3, a.task, a.attempt, a.stop, 1));
+    cr_assert (sched_finished (s));
+    sched_counts (s, &c);
+    cr_assert_eq (c.done + c.failed, 10);
+    sched_destroy (&s);
+}
+
+Test (sched, cancelling_what_waits_to_be_tried_again)
+{
+    sched_t *s = make (3, 1);
+    task_t a, b;
+    sched_task_t t;
+    sched_counts_t c;
+    uint64_t first, stop;
+    sched_join (s, 0, 2);
+    cr_assert (sched_next (s, 0, 0, &a));
+    cr_assert_eq (sched_failed (s, 0, a.task, 1, a.first, &first, &stop), 0);
+    cr_assert_eq (sched_find (s, a.task, &t), SCHED_PENDING);
+    cr_assert_eq (t.failures, 1);
+    cr_assert_eq (sched_cancel (s, a.task, &t), SCHED_PENDING);
+    cr_assert_eq (t.node, SCHED_NOBODY);
+    cr_assert_eq (t.task.first, a.first);
+    sched_counts (s, &c);
+    cr_assert_eq (c.failed, 1);
+    cr_assert_eq (c.pending, 2);
+    cr_assert_eq (sched_find (s, a.task, &t), SCHED_UNKNOWN);
+    cr_assert (sched_next (s, 0, 0, &b));
+    cr_assert_neq (b.first, a.first, "it does not come again");
+    sched_destroy (&s);
+}
+
+Test (sched, what_is_delivered_or_unknown_is_not_cancelled)
+{
+    sched_t *s = make (2, 1);
+    task_t a;
+    sched_task_t t;
+    sched_counts_t c;
+    sched_join (s, 0, 1);
+    cr_assert (sched_next (s, 0, 0, &a));
+    sched_delivered (s, 0, a.task, a.attempt);
+    cr_assert_eq (sched_cancel (s, a.task, &t), SCHED_DELIVERED);
+    sched_leave (s, 0, NULL, NULL);
+    cr_assert_eq (sched_cancel (s, a.task, &t), SCHED_DELIVERED, "its node is gone");
+    cr_assert_eq (t.node, SCHED_NOBODY);
+    cr_assert (sched_done (s, 0, a.task, a.attempt, a.stop, 1));
+    cr_assert_eq (sched_cancel (s, a.task, &t), SCHED_UNKNOWN, "done");
+    cr_assert_eq (sched_cancel (s, 2, &t), SCHED_UNCUT);
+    cr_assert_eq (sched_cancel (s, 0, &t), SCHED_UNKNOWN, "tasks count from 1");
+    cr_assert_eq (sched_cancel (s, UINT64_MAX, &t), SCHED_UNCUT);
+    sched_counts (s, &c);
+    cr_assert_eq (c.failed, 0);
+    cr_assert_eq (c.done, 1);
+    sched_destroy (&s);
+}
+
+static void count_task (void *arg, const sched_task_t *task)
+{
+    sched_task_t *sum = arg;
+    sum->task.task++;
+    sum->task.stop += task->task.stop - task->task.first;
+    sum->delivered |= task->delivered;
+    sum->expected += task->expected;
+}
+
+Test (sched, each_running_task_is_seen_with_what_its_pace_promises)
+{
+    sched_t *s = make (100, 5);
+    task_t a, b, ranges[2];
+    sched_task_t sum = {0};
+    sched_join (s, 0, 2);
+    sched_join (s, 1, 2);
+    cr_assert (sched_next (s, 0, 0, &a));
+    cr_assert (sched_done (s, 0, a.task, 1, a.stop, 10)); /* 2 s an item */
+    cr_assert (sched_next (s, 0, 0, &a));
+    cr_assert (sched_next (s, 1, 0, &b));
+    sched_delivered (s, 1, b.task, 1);
+    sched_each (s, count_task, &sum);
+    cr_assert_eq (sum.task.task, 2);
+    cr_assert_eq (sum.task.stop, 10);
+    cr_assert (sum.delivered);
+    cr_assert_float_eq (sum.expected, 20, 1e-6);
+    cr_assert_eq (sched_pending (s, ranges, 2), 1);
+    cr_assert_eq (ranges[0].first, 15);
+    cr_assert_eq (ranges[0].stop, 100);
+    sched_destroy (&s);
+}
