@@ -19,8 +19,8 @@
 enum {
     GRACE_MS = 400, /* a master that lives answers in its next turn; after this the
                        nodes are asked to end its run, so that it is gone within 2 s */
-    LOOK_MS = 1300, /* nodes announce themselves each second */
-    LAST_MS = 300,  /* for the answers of nodes that were found last */
+    LOOK_MS = 1100, /* nodes announce themselves each second */
+    LAST_MS = 200,  /* for the answers of nodes that were found last */
     TASKS_MS = 2000
 };
 

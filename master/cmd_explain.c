@@ -125,7 +125,7 @@ static void print_all (const char *answer)
     print_list ("tasks that run or were delivered, the longest first:",
                 json_member (answer, "tasks"), SHOWN_TASKS,
                 json_count (json_member (answer, "tasks_left_out")), print_task);
-    print_list ("nodes:", json_member (answer, "nodes"), SHOWN_NODES,
+    print_list ("nodes:", json_member (answer, "node_states"), SHOWN_NODES,
                 json_count (json_member (answer, "nodes_left_out")), print_node);
 }
 
@@ -174,7 +174,7 @@ static int explain (survey_t *survey, const char *prefix, const char *task, bool
     }
     printf ("run %.8s: ", run->record.run);
     if (*task) {
-        puts ("");
+        puts (run->record.job);
         print_one (run->answer);
     } else {
         print_all (run->answer);

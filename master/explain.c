@@ -285,13 +285,14 @@ static void explain_writer (waits_t *waits, const view_t *v, const tasks_t *task
         }
     }
     if (starved) {
-        char kept[16];
-        human_bytes ((double) bytes, kept);
-        add_wait (
-            waits,
-            "results of %u node%s (%s kept there) wait for credit: the window of %s "
-            "is full, %s of it with what the writer has not written",
-            starved, plural (starved), kept, window, held);
+        char size[16], kept[40] = "";
+        if (bytes) /* as of their last PONG */
+            snprintf (kept, sizeof kept, " (%s kept there)",
+                      human_bytes ((double) bytes, size));
+        add_wait (waits,
+                  "results of %u node%s%s wait for credit: the window of %s is full, "
+                  "%s of it with what the writer has not written",
+                  starved, plural (starved), kept, window, held);
     }
 }
 
@@ -343,7 +344,7 @@ static char *explain_all (const view_t *v)
     add_status (&out, v);
     json_add (&out, ",");
     add_waits (&out, v, tasks);
-    json_add (&out, ",\"nodes\":[");
+    json_add (&out, ",\"node_states\":[");
     unsigned nodes = add_nodes (&out, v);
     json_add (&out, "],\"tasks\":[");
     uint64_t left_out = add_tasks (&out, v, tasks);

@@ -40,8 +40,9 @@ char *explain_status (const view_t *view);
  *   "waits"   sentences: what waits, for what
  *   "tasks"   that run or were delivered, those first that run longest:
  *             as explain_place, "task", "seconds", "expected" (0: not known)
- *   "nodes"   "host", "endpoint", "state" (ready, opening, silent, lacks), "slots",
- *             "tasks" (sent and not over), "held" (result bytes), "waits"
+ *   "node_states"  "host", "endpoint", "state" (ready, opening, silent, lacks, no
+ *             answer yet), "slots", "free" (tasks it would take), "held" (result
+ *             bytes), "silent" (seconds), "waits"
  *   "tasks_left_out", "nodes_left_out"
  * A task: "task", as explain_place, "seconds", "expected", "waits" (a list). */
 char *explain_run (const view_t *view, const char *question);

@@ -355,10 +355,13 @@ sched_where_t links_cancel (links_t *self, uint64_t task, sched_task_t *out)
 void links_stop (links_t *self)
 {
     self->stopped = true;
-    for (unsigned i = 0; i < self->nlinks; i++)
-        if (self->links[i].state == LINK_READY)
-            send_to (self, &self->links[i],
-                     &(msg_t){.type = MSG_REVOKE, .tasks = {.all = true}});
+    for (unsigned i = 0; i < self->nlinks; i++) {
+        link_t *l = &self->links[i];
+        if (l->state == LINK_FREE)
+            continue;
+        send_to (self, l, &(msg_t){.type = MSG_BYE, .text = {.text = (char *) "over"}});
+        l->state = LINK_FREE; /* the sockets close with us: BYE has time to get out */
+    }
 }
 
 /* ---- what nodes say ------------------------------------------------------------ */

@@ -98,7 +98,8 @@ void links_lose_local (links_t *self, const char *why);
  * sched_cancel. */
 sched_where_t links_cancel (links_t *self, uint64_t task, sched_task_t *out);
 
-/* Stop everything of the run at every node, and take nothing more from them. */
+/* The run is over for every node: they stop all of it at once, while the writer may
+ * still need a while for the last state. Nothing more is taken from them. */
 void links_stop (links_t *self);
 
 typedef struct {

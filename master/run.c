@@ -215,7 +215,7 @@ static char *answer_question (void *arg, const msg_t *question)
                    .started = self->started,
                    .since = self->since,
                    .rate = self->rate};
-    if (view.now - view.started < RATE_MS) /* nothing was measured yet */
+    if (self->rated_at == self->started) /* nothing was measured yet */
         view.rate = (double) totals.bytes * 1e3 / (double) (view.now - view.started + 1);
     if (question->type == MSG_CANCEL)
         return cancel_tasks (self, &question->tasks);
