@@ -113,8 +113,9 @@ static int read_record (const output_t *output, unsigned limit, record_t *record
         for (uint64_t j = 0; j < n; j++)
             add_task (record, rows + j);
     }
-    for (size_t i = 0; i < output->ntables; i++)
-        record->rows += output->tables[i].rows;
+    for (size_t i = 0; i < output->nall; i++)
+        if (i != output->ntables)
+            record->rows += output->tables[i].rows;
     if (output->failures.row_bytes != sizeof (failure_row_t))
         return sluice_fail (err, SLUICE_EOUTPUT, "%s: sluice/failures is damaged",
                             output->path);
@@ -167,11 +168,13 @@ static void print_totals (const output_t *output, const record_t *record, FILE *
              record->seconds, record->cpu, size_text ((double) record->rss, a));
     if (*output->digest)
         fprintf (out, "  digest %s\n", output->digest);
-    for (size_t i = 0; i < output->ntables; i++)
-        fprintf (out, "  table %s: %llu rows, %s\n", output->tables[i].name,
-                 (unsigned long long) output->tables[i].rows,
-                 size_text (
-                     (double) (output->tables[i].rows * output->tables[i].row_bytes), a));
+    for (size_t i = 0; i < output->nall; i++) {
+        const rows_t *table = output->tables + i;
+        if (i != output->ntables)
+            fprintf (out, "  table %s: %llu rows, %s\n", table->name,
+                     (unsigned long long) table->rows,
+                     size_text ((double) (table->rows * table->row_bytes), a));
+    }
 }
 
 static void print_nodes (const record_t *record, unsigned limit, FILE *out)
@@ -276,8 +279,12 @@ static void json_totals (const output_t *output, const record_t *record, FILE *o
              (unsigned long long) record->bytes, (unsigned long long) output->file_bytes,
              (unsigned long long) record->disk_bytes, record->seconds, record->cpu,
              (unsigned long long) record->rss);
-    for (size_t i = 0; i < output->ntables; i++) {
-        fputs (i ? ", {\"name\": " : "{\"name\": ", out);
+    const char *before = "";
+    for (size_t i = 0; i < output->nall; i++) {
+        if (i == output->ntables)
+            continue;
+        fprintf (out, "%s{\"name\": ", before);
+        before = ", ";
         json_text (out, output->tables[i].name);
         fputs (", \"dtype\": ", out);
         json_text (out, output->tables[i].dtype);

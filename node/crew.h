@@ -104,6 +104,7 @@ struct crew {
     char note[400];
     char reason[1100]; /* of the event that was given last */
     char tail[TAIL_BYTES + 1];
+    wire_mail_t mail; /* of a worker: the last event's piece points into it */
 };
 
 slot_page_t *crew_page (const crew_t *self, unsigned slot);

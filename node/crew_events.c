@@ -236,7 +236,7 @@ static const char *check_piece (const crew_t *self, const slot_t *slot,
         piece->first > piece->stop)
         return "a piece of other items";
     for (size_t k = 0; k < piece->nparts; k++)
-        if (piece->parts[k].table > self->ntables)
+        if (piece->parts[k].table > self->ntables + PIECE_MAX_LATE)
             return "a piece of no known table";
     return NULL;
 }
@@ -375,12 +375,11 @@ static bool serve (crew_t *self, crew_event_t *event)
         crew_queue (self, i);
         return give (event, CREW_IDLE, i);
     }
-    wire_mail_t mail;
-    wire_result_t got = wire_recv (slot->sock, &mail, false);
+    wire_result_t got = wire_recv (slot->sock, &self->mail, false);
     if (got == WIRE_GOT) {
         crew_queue (self, i);
-        bool given = hear_worker (self, i, &mail, event);
-        wire_drop (&mail);
+        bool given = hear_worker (self, i, &self->mail, event);
+        wire_drop (&self->mail);
         return given;
     }
     if (slot->dead)
