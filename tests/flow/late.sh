@@ -68,7 +68,7 @@ done
 equal diff "$(sluice diff "$dir/serial.h5" "$dir/cut7.h5")" equal
 sluice show "$dir/cut7.h5" >"$dir/said"
 check 'show names them' grep -q '^  table deep/vec: [0-9]* rows' "$dir/said"
-sluice show --json "$dir/cut7.h5" | "$python" -c 'import json, sys
+sluice show "$dir/cut7.h5" --json | "$python" -c 'import json, sys
 print (len (json.load (sys.stdin)["tables"]))' >"$dir/said"
 equal 'show --json' "$(cat "$dir/said")" 5
 job "$dir/none.ini" items=$n bulk_kib=30
