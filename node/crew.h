@@ -60,6 +60,7 @@ typedef struct {
     int status;
     uint64_t peak; /* bytes of memory */
     task_t task;
+    uint64_t named; /* late tables that its pieces have named, a bit each */
     uint64_t item;
     uint32_t *segments; /* of this worker, by its numbers: handle or NO_SEGMENT */
     unsigned own;       /* how many those are */
