@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 #include <xxhash.h>
+#include "calc/tables.h"
 
 enum {
     /* Counts of rows wait here, so that a small task needs no segment for them. */
@@ -17,9 +18,10 @@ enum {
     ERROR_TEXT = 400
 };
 
-/* What is known of one table: of the job's, and of the counts of rows. */
+/* What is known of one table: of the job's, of the counts of rows, and of one that
+ * was met late. */
 typedef struct {
-    char *name;
+    char *name, *dtype; /* the dtype's canonical text */
     uint64_t row_bytes;
     uint64_t chunk_bytes;
     uint64_t sent;   /* rows that left in this attempt */
@@ -31,11 +33,19 @@ typedef struct {
     uint64_t item_rows;
     item_hash_t *hash;
     item_rows_t run; /* items of equal rows so far; none while stop is 0 */
+    /* of one that was met late, in this attempt: */
+    bool met;            /* it was asked for, or has rows */
+    bool rows;           /* it has rows */
+    bool due;            /* and no piece has named it yet */
+    uint64_t first_item; /* that has rows of it */
 } stream_t;
 
 struct emitter {
     size_t ntables;
-    stream_t *streams; /* ntables + 1: the last one is the counts of rows */
+    size_t nstreams;   /* of the job's tables, the counts of rows, those met late */
+    stream_t *streams; /* by table number; there is room for all that can be */
+    size_t late_bytes; /* of names and dtypes of those met late */
+    bool due;          /* some of these are to be named */
     uint64_t segment;
     emitter_sink_t sink;
     item_rows_t stage[STAGE_ROWS];
@@ -100,6 +110,17 @@ uint32_t segment_for (const table_t *tables, size_t ntables, sluice_error_t *err
 
 /* ---- making ------------------------------------------------------------- */
 
+/* The canonical text of a dtype; free () it. */
+static char *canonical (const char *dtype, sluice_error_t *err)
+{
+    sluice_dtype_t *type = sluice_dtype_parse (dtype, strlen (dtype), err);
+    char *text = type ? sluice_dtype_text (type) : NULL;
+    if (type && !text)
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    sluice_dtype_destroy (&type);
+    return text;
+}
+
 static int make_streams (emitter_t *self, const table_t *tables, sluice_error_t *err)
 {
     for (size_t i = 0; i < self->ntables; i++) {
@@ -113,8 +134,9 @@ static int make_streams (emitter_t *self, const table_t *tables, sluice_error_t 
                 tables[i].name, (unsigned long long) stream->chunk_bytes,
                 (unsigned long long) self->segment);
         stream->name = strdup (tables[i].name);
+        stream->dtype = canonical (tables[i].dtype, err);
         stream->hash = item_hash_new ();
-        if (!stream->name || !stream->hash)
+        if (!stream->name || !stream->dtype || !stream->hash)
             return sluice_fail (err, SLUICE_ESYSTEM, "out of memory for the emitter");
     }
     stream_t *items = &self->streams[self->ntables];
@@ -137,13 +159,14 @@ emitter_t *emitter_new (const table_t *tables, size_t ntables, uint32_t segment,
     }
     emitter_t *self = calloc (1, sizeof *self);
     if (self)
-        self->streams = calloc (ntables + 1, sizeof *self->streams);
+        self->streams = calloc (ntables + 1 + PIECE_MAX_LATE, sizeof *self->streams);
     if (!self || !self->streams) {
         sluice_fail (err, SLUICE_ESYSTEM, "out of memory for the emitter");
         free (self);
         return NULL;
     }
     self->ntables = ntables;
+    self->nstreams = ntables + 1;
     self->segment = segment;
     self->sink = *sink;
     self->ended = true; /* no task has begun */
@@ -158,8 +181,9 @@ void emitter_destroy (emitter_t **self_p)
     if (!self)
         return;
     emitter_abort (self);
-    for (size_t i = 0; i <= self->ntables; i++) {
+    for (size_t i = 0; i < self->nstreams; i++) {
         free (self->streams[i].name);
+        free (self->streams[i].dtype);
         item_hash_destroy (&self->streams[i].hash);
     }
     free (self->streams);
@@ -199,6 +223,23 @@ static part_t describe (const emitter_t *self, size_t table, const void *data,
                     .xxh3 = XXH3_64bits (data, (size_t) bytes)};
 }
 
+/* Name in the piece the late tables that have rows and were not named yet. */
+static void name_late (emitter_t *self)
+{
+    piece_t *piece = &self->piece;
+    piece->nlate = 0;
+    for (size_t i = self->ntables + 1; self->due && i < self->nstreams; i++) {
+        stream_t *stream = &self->streams[i];
+        if (stream->due)
+            piece->late[piece->nlate++] = (late_t){.table = (uint32_t) i,
+                                                   .item = stream->first_item,
+                                                   .name = stream->name,
+                                                   .dtype = stream->dtype};
+        stream->due = false;
+    }
+    self->due = false;
+}
+
 /* Send what a table has gathered as a piece of its own. */
 static int put_data (emitter_t *self, size_t table)
 {
@@ -208,6 +249,7 @@ static int put_data (emitter_t *self, size_t table)
     piece->nparts = 1;
     piece->parts[0] = describe (self, table, stream->data, stream->filled);
     piece->payload = stream->filled;
+    name_late (self);
     stream->sent += piece->parts[0].rows;
     stream->data = NULL;
     stream->filled = 0;
@@ -220,7 +262,7 @@ static int put_data (emitter_t *self, size_t table)
 static stream_t *fullest (emitter_t *self)
 {
     stream_t *most = NULL;
-    for (size_t i = 0; i <= self->ntables; i++) {
+    for (size_t i = 0; i < self->nstreams; i++) {
         stream_t *stream = &self->streams[i];
         if (stream->data && (!most || stream->filled > most->filled))
             most = stream;
@@ -323,7 +365,9 @@ static int close_item (emitter_t *self, size_t table)
 
 static int close_items (emitter_t *self)
 {
-    for (size_t i = 0; i < self->ntables; i++) {
+    for (size_t i = 0; i < self->nstreams; i++) {
+        if (i == self->ntables)
+            continue;
         if (close_item (self, i) == -1)
             return -1;
         item_rows_t *run = &self->streams[i].run;
@@ -350,7 +394,7 @@ static int close_items (emitter_t *self)
 
 static void forget (emitter_t *self)
 {
-    for (size_t i = 0; i <= self->ntables; i++) {
+    for (size_t i = 0; i < self->nstreams; i++) {
         stream_t *stream = &self->streams[i];
         if (stream->data)
             self->sink.give_back (self->sink.arg, stream->handle);
@@ -359,7 +403,9 @@ static void forget (emitter_t *self)
         stream->sent = 0;
         stream->in_item = false;
         stream->run = (item_rows_t){0};
+        stream->met = stream->rows = stream->due = false;
     }
+    self->due = false;
     self->nstage = 0;
 }
 
@@ -401,14 +447,157 @@ static int refuse_item (emitter_t *self, uint64_t item)
                   i, (unsigned long long) self->item);
 }
 
+/* ---- tables that are met late -------------------------------------------- */
+
+/* Another table, of a dtype whose canonical text is taken over. */
+static int add_stream (emitter_t *self, const char *name, char *dtype, uint64_t row_bytes,
+                       sluice_error_t *err)
+{
+    stream_t stream = {.name = strdup (name),
+                       .dtype = dtype,
+                       .row_bytes = row_bytes,
+                       .chunk_bytes = chunk_rows_for (row_bytes) * row_bytes,
+                       .hash = item_hash_new ()};
+    if (!stream.name || !stream.hash) {
+        free (stream.name);
+        free (stream.dtype);
+        item_hash_destroy (&stream.hash);
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory for a table");
+    }
+    self->late_bytes += strlen (name) + strlen (dtype) + 2;
+    self->streams[self->nstreams] = stream;
+    return (int) self->nstreams++;
+}
+
+/* Check a name and dtype that were not met before. Returns the table's number. */
+static int make_late (emitter_t *self, const char *name, const char *text,
+                      sluice_error_t *err)
+{
+    if (name_check (name, true, err))
+        return -1;
+    for (size_t i = 0; i < self->ntables; i++)
+        if (name_check_beside (name, true, self->streams[i].name, true, err))
+            return -1;
+    if (self->nstreams - self->ntables > PIECE_MAX_LATE ||
+        self->late_bytes + strlen (name) + strlen (text) + 2 > PIECE_LATE_BYTES)
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "table %s: without a declaration in plan there can be %d "
+                            "tables with %d bytes of names and dtypes",
+                            name, PIECE_MAX_LATE, PIECE_LATE_BYTES);
+    sluice_dtype_t *dtype = rows_dtype (text, err);
+    if (!dtype)
+        return sluice_fail_at (err, "table %s", name);
+    uint64_t row_bytes = sluice_dtype_size (dtype);
+    char *copy = sluice_dtype_text (dtype);
+    sluice_dtype_destroy (&dtype);
+    if (!copy)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory for a table");
+    if (chunk_rows_for (row_bytes) * row_bytes > self->segment) {
+        free (copy);
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "table %s: rows of %llu bytes in segments of %llu bytes: a "
+                            "table of such rows must be declared in plan",
+                            name, (unsigned long long) row_bytes,
+                            (unsigned long long) self->segment);
+    }
+    return add_stream (self, name, copy, row_bytes, err);
+}
+
+/* The table with this name and dtype. 0 if there is none, but could be; -1 if the
+ * plan declares another one of this name. */
+static int find_table (const emitter_t *self, const char *name, const char *dtype,
+                       size_t *table, sluice_error_t *err)
+{
+    for (size_t i = 0; i < self->nstreams; i++) {
+        const stream_t *stream = &self->streams[i];
+        if (i == self->ntables || strcmp (stream->name, name) != 0)
+            continue;
+        if (strcmp (stream->dtype, dtype) == 0) {
+            *table = i;
+            return 1;
+        }
+        if (i < self->ntables)
+            return sluice_fail (err, SLUICE_EINPUT,
+                                "table %s cannot be of dtype %s: the plan declares it "
+                                "of dtype %s",
+                                name, dtype, stream->dtype);
+    }
+    return 0;
+}
+
+/* From now on this attempt has the table: can it be beside those that it has? */
+static int meet (emitter_t *self, size_t table, sluice_error_t *err)
+{
+    stream_t *stream = &self->streams[table];
+    for (size_t i = self->ntables + 1; i < self->nstreams; i++) {
+        const stream_t *other = &self->streams[i];
+        if (!other->met || other == stream)
+            continue;
+        if (strcmp (other->name, stream->name) == 0)
+            return sluice_fail (err, SLUICE_EINPUT,
+                                "table %s cannot be of dtype %s: it is of dtype %s",
+                                stream->name, stream->dtype, other->dtype);
+        if (name_check_beside (stream->name, true, other->name, true, err))
+            return -1;
+    }
+    stream->met = true;
+    return 0;
+}
+
+static int table_of (emitter_t *self, const char *name, const char *dtype,
+                     sluice_error_t *err)
+{
+    size_t table = 0;
+    if (!name || !dtype)
+        return sluice_fail (err, SLUICE_EINPUT, "a table without a name or dtype");
+    char *text = canonical (dtype, err);
+    if (!text)
+        return sluice_fail_at (err, "table %.200s", name);
+    int rc = find_table (self, name, text, &table, err);
+    if (rc == 0) {
+        rc = make_late (self, name, text, err);
+        table = (size_t) rc;
+    }
+    free (text);
+    if (rc == -1 ||
+        (table > self->ntables && !self->streams[table].met && meet (self, table, err)))
+        return -1;
+    return (int) table;
+}
+
+int emitter_table (emitter_t *self, const char *name, const char *dtype,
+                   sluice_error_t *err)
+{
+    sluice_error_t why = {0};
+    if (self->ended)
+        return sluice_fail (err, SLUICE_EFAILED, "the task has ended");
+    int table = table_of (self, name, dtype, &why);
+    if (table >= 0)
+        return table;
+    wrong (self, "%s", why.text);
+    return sluice_fail (err, SLUICE_EFAILED, "%s", why.text);
+}
+
+/* The first rows of a late table in this attempt. */
+static int first_rows (emitter_t *self, size_t table, uint64_t item)
+{
+    stream_t *stream = &self->streams[table];
+    sluice_error_t why;
+    if (!stream->met && meet (self, table, &why))
+        return wrong (self, "%s", why.text);
+    stream->first_item = item;
+    stream->due = self->due = true;
+    return 0;
+}
+
 int emitter_rows (emitter_t *self, uint64_t item, unsigned table, const void *rows,
                   size_t n)
 {
     if (self->ended)
         return -1;
-    if (table >= self->ntables)
-        return wrong (self, "it emitted rows of table %u: there are %zu", table,
-                      self->ntables);
+    if (table >= self->nstreams || table == self->ntables)
+        return wrong (self, "it emitted rows of table %u, of which nothing is known",
+                      table);
     if (item < self->item || item >= self->stop)
         return refuse_item (self, item);
     self->item = item;
@@ -420,6 +609,9 @@ int emitter_rows (emitter_t *self, uint64_t item, unsigned table, const void *ro
     if (!rows || __builtin_mul_overflow (stream->row_bytes, n, &bytes))
         return wrong (self, "it emitted %zu rows of table %s that cannot be", n,
                       stream->name);
+    if (table > self->ntables && !stream->rows && first_rows (self, table, item))
+        return -1;
+    stream->rows = true;
     if (!stream->in_item || stream->item != item) {
         if (close_item (self, table) == -1)
             return -1;
@@ -457,7 +649,7 @@ bool emitter_yield (emitter_t *self, uint64_t next)
 static uint64_t tails (const emitter_t *self)
 {
     uint64_t sum = self->nstage * sizeof *self->stage;
-    for (size_t i = 0; i <= self->ntables; i++)
+    for (size_t i = 0; i < self->nstreams; i++)
         sum += self->streams[i].data ? self->streams[i].filled : 0;
     return sum;
 }
@@ -483,6 +675,7 @@ static int put_done (emitter_t *self)
     piece->payload = 0;
     piece->stop = self->stop;
     memcpy (piece->digest, self->digest, sizeof piece->digest);
+    name_late (self);
 
     stream_t *first = fullest (self);
     uint32_t handle = 0;
@@ -495,7 +688,7 @@ static int put_done (emitter_t *self)
         first->data = NULL;
     } else if (!(base = get_segment (self, &handle)))
         return -1;
-    for (size_t i = 0; i <= self->ntables; i++) {
+    for (size_t i = 0; i < self->nstreams; i++) {
         stream_t *stream = &self->streams[i];
         if (!stream->data)
             continue;

@@ -21,6 +21,10 @@
  * items without rows in a table are not mentioned. In the stream of an
  * attempt these come in order of items for each table.
  *
+ * Tables that the plan does not declare are met late, by name. They have numbers
+ * above `ntables`, which are this emitter's own and stay for its life; the pieces
+ * say what these numbers mean (proto/piece.h).
+ *
  * One emitter per worker; single-threaded.
  */
 #ifndef CALC_EMITTER_H
@@ -70,6 +74,10 @@ void emitter_begin (emitter_t *self, const task_t *task);
  * task is to end at once (emitter_error says why, if it was the kernel). */
 int emitter_rows (emitter_t *self, uint64_t item, unsigned table, const void *rows,
                   size_t n);
+/* The number of the table with this name and dtype, which may be met here. -1: it
+ * cannot be there, which ends the task as wrong rows do. */
+int emitter_table (emitter_t *self, const char *name, const char *dtype,
+                   sluice_error_t *err);
 /* Ask the sink whether items from `next` on are wanted back; true at once if
  * the task has ended. The first item of a task is never given back, so that
  * every attempt gets on. */

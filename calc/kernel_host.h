@@ -62,9 +62,8 @@ struct sluice_plan {                    /* read these after plan_run */
     char **names;                       /* two each */
 };
 
-/* Call the kernel's plan and check the outcome (items > 0, at least one
- * table, all names distinct and usable as HDF5 paths outside /sluice, rows
- * not too large). Paths of inputs are resolved against `folder` and must lie
+/* Call the kernel's plan and check the outcome (items > 0, all names distinct
+ * and usable as HDF5 paths outside /sluice, rows not too large). Paths of inputs are resolved against `folder` and must lie
  * inside the share, if it is confined. */
 sluice_plan_t *plan_run (const kernel_t *kernel, const sluice_params_t *params,
                          const char *folder, const share_t *share, uint64_t seed,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "calc/h5array.h"
+#include "calc/tables.h"
 #include "proto/text.h"
 
 const sluice_params_t *sluice_plan_params (const sluice_plan_t *plan)
@@ -38,114 +39,30 @@ int sluice_plan_items (sluice_plan_t *plan, uint64_t items, sluice_error_t *err)
 }
 
 /* Can this be the path of a dataset, beside those that are there? */
-static int check_name (const sluice_plan_t *plan, const char *name, sluice_error_t *err)
+static int check_name (const sluice_plan_t *plan, const char *name, bool table,
+                       sluice_error_t *err)
 {
-    size_t n = name ? strlen (name) : 0;
-    if (n == 0 || n > 200 || !text_is_utf8 (name, n) || name[0] == '/' ||
-        name[n - 1] == '/' || strstr (name, "//"))
-        return sluice_fail (err, SLUICE_EINPUT, "'%.200s' cannot name a dataset",
-                            name ? name : "");
-    for (const char *part = name, *next; part; part = next) {
-        size_t length = strcspn (part, "/");
-        next = part[length] ? part + length + 1 : NULL;
-        if ((length == 1 && part[0] == '.') || (length == 2 && !strncmp (part, "..", 2)))
-            return sluice_fail (err, SLUICE_EINPUT, "'%s' cannot name a dataset", name);
-    }
-    if (strcmp (name, "sluice") == 0 || strncmp (name, "sluice/", 7) == 0)
-        return sluice_fail (err, SLUICE_EINPUT,
-                            "'%s': what begins with sluice is Sluice's own", name);
-    const char *others[3];
-    size_t total = plan->ntables + plan->noutputs;
-    for (size_t i = 0; i < total; i++) {
-        char index[256];
-        bool table = i < plan->ntables;
-        others[0] = table ? plan->tables[i].name : plan->outputs[i - plan->ntables].name;
-        snprintf (index, sizeof index, "%s_index", others[0]);
-        others[1] = table ? index : NULL;
-        for (size_t k = 0; k < 2 && others[k]; k++) {
-            size_t m = strlen (others[k]), least = n < m ? n : m;
-            if (strncmp (name, others[k], least) == 0 &&
-                (n == m || (n < m ? others[k] : name)[least] == '/'))
-                return sluice_fail (err, SLUICE_EINPUT,
-                                    "'%s' and '%s' cannot both be there", name,
-                                    others[k]);
-        }
-    }
-    return 0;
-}
-
-/* Are there bytes in a record that belong to no field? */
-static bool has_gaps (const sluice_dtype_t *dtype)
-{
-    bool gaps = dtype->kind == 'V' && !dtype->packed;
-    for (size_t i = 0; i < dtype->nfields; i++)
-        gaps |= has_gaps (dtype->fields[i].type);
-    return gaps;
-}
-
-/* The type of a dataset must fit in 64 KiB of its header, by HDF5's own count, so
- * that it is tried: in a file in memory, as the writer makes it. */
-static int try_to_store (const sluice_dtype_t *dtype, sluice_error_t *err)
-{
-    h5_quiet ();
-    hid_t type = h5_type (dtype, err);
-    if (type < 0)
+    if (name_check (name, table, err))
         return -1;
-    hid_t access = H5Pcreate (H5P_FILE_ACCESS), space = H5Screate (H5S_SCALAR);
-    hid_t file = -1, set = -1;
-    if (access >= 0 && H5Pset_fapl_core (access, 1 << 16, 0) >= 0 &&
-        H5Pset_libver_bounds (access, H5F_LIBVER_V18, H5F_LIBVER_LATEST) >= 0)
-        file = H5Fcreate ("sluice-plan", H5F_ACC_TRUNC, H5P_DEFAULT, access);
-    if (file >= 0 && space >= 0)
-        set = H5Dcreate2 (file, "x", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    int rc = 0;
-    if (set < 0)
-        rc = h5_fail (err, SLUICE_EINPUT,
-                      "its type has too many fields, or too long names, for HDF5");
-    if (set >= 0)
-        H5Dclose (set);
-    if (file >= 0)
-        H5Fclose (file);
-    if (space >= 0)
-        H5Sclose (space);
-    if (access >= 0)
-        H5Pclose (access);
-    H5Tclose (type);
-    return rc;
-}
-
-static int check_rows (const sluice_dtype_t *dtype, sluice_error_t *err)
-{
-    size_t bytes = sluice_dtype_size (dtype);
-    if (dtype->kind != 'V' || dtype->ndim != 0)
-        return sluice_fail (err, SLUICE_EINPUT,
-                            "its rows must be records, {name:type, ...}");
-    if (has_gaps (dtype))
-        return sluice_fail (err, SLUICE_EINPUT,
-                            "its rows have bytes that no field covers, and what lies in "
-                            "them would be written too: use a packed struct");
-    if (bytes == 0 || bytes > ROW_MAX_BYTES)
-        return sluice_fail (err, SLUICE_EINPUT, "a row of %zu bytes; 1 to %d can be",
-                            bytes, ROW_MAX_BYTES);
-    return try_to_store (dtype, err);
+    for (size_t i = 0; i < plan->ntables; i++)
+        if (name_check_beside (name, table, plan->tables[i].name, true, err))
+            return -1;
+    for (size_t i = 0; i < plan->noutputs; i++)
+        if (name_check_beside (name, table, plan->outputs[i].name, false, err))
+            return -1;
+    return 0;
 }
 
 int sluice_plan_table (sluice_plan_t *plan, const char *name, const char *dtype,
                        sluice_error_t *err)
 {
-    char index[256];
     if (plan->ntables >= MSG_MAX_TABLES)
         return sluice_fail (err, SLUICE_EINPUT, "more than %d tables", MSG_MAX_TABLES);
-    if (check_name (plan, name, err))
+    if (check_name (plan, name, true, err))
         return -1;
-    snprintf (index, sizeof index, "%s_index", name);
-    if (check_name (plan, index, err))
-        return -1;
-    sluice_dtype_t *type = sluice_dtype_parse (dtype, strlen (dtype), err);
-    if (!type || check_rows (type, err)) {
-        sluice_dtype_destroy (&type);
+    sluice_dtype_t *type = rows_dtype (dtype, err);
+    if (!type)
         return sluice_fail_at (err, "table %s", name);
-    }
     char *text = sluice_dtype_text (type), *copy = strdup (name);
     table_t *grown = realloc (plan->tables, (plan->ntables + 1) * sizeof *grown);
     uint64_t rows = chunk_rows_for (sluice_dtype_size (type));
@@ -173,7 +90,7 @@ static int copy_array (const sluice_array_t *array, sluice_array_t *copy,
     size_t bytes = sluice_array_bytes (array, &overflow);
     if (overflow || (bytes > 0 && !array->data))
         return sluice_fail (err, SLUICE_EINPUT, "an array without data of its shape");
-    if (try_to_store (array->dtype, err))
+    if (dtype_try_to_store (array->dtype, err))
         return -1;
     char *text = sluice_dtype_text (array->dtype);
     if (!text)
@@ -207,7 +124,7 @@ static int add_array (named_array_t **list, size_t *n, const char *name,
 int sluice_plan_output (sluice_plan_t *plan, const char *name,
                         const sluice_array_t *array, sluice_error_t *err)
 {
-    if (check_name (plan, name, err))
+    if (check_name (plan, name, false, err))
         return -1;
     return add_array (&plan->outputs, &plan->noutputs, name, array, err);
 }
@@ -343,10 +260,6 @@ sluice_plan_t *plan_run (const kernel_t *kernel, const sluice_params_t *params,
     if (plan->items == 0) {
         sluice_fail (err, SLUICE_EINPUT,
                      "there is nothing to compute: the plan has no items");
-        goto error;
-    }
-    if (plan->ntables == 0) {
-        sluice_fail (err, SLUICE_EINPUT, "the kernel's plan declares no output table");
         goto error;
     }
     if (share_names (plan, err))

@@ -43,6 +43,12 @@ int sluice_emit (sluice_task_t *task, uint64_t item, unsigned table, const void 
     return rc;
 }
 
+int sluice_table (sluice_task_t *task, const char *name, const char *dtype,
+                  sluice_error_t *err)
+{
+    return emitter_table (task->emitter, name, dtype, err);
+}
+
 bool sluice_yield (sluice_task_t *task, uint64_t next)
 {
     return task->ended || emitter_yield (task->emitter, next);

@@ -53,12 +53,26 @@ attempts_t *attempts_new (size_t nstreams)
     return self;
 }
 
+static void attempt_clear (attempt_t *attempt)
+{
+    for (size_t i = 0; attempt->met && i < PIECE_MAX_LATE; i++) {
+        free (attempt->met[i].name);
+        free (attempt->met[i].dtype);
+    }
+    free (attempt->met);
+    free (attempt->held);
+    free (attempt->streams);
+    attempt->met = NULL;
+    attempt->held = NULL;
+    attempt->streams = NULL;
+    attempt->nheld = attempt->room = 0;
+}
+
 static void attempt_free (attempt_t *attempt)
 {
     while (attempt) {
         attempt_t *next = attempt->next;
-        free (attempt->held);
-        free (attempt->streams);
+        attempt_clear (attempt);
         free (attempt);
         attempt = next;
     }
@@ -173,11 +187,29 @@ bool attempt_reserve (attempt_t *attempt)
 void attempt_drop (attempt_t *attempt)
 {
     attempt->dropped = true;
-    free (attempt->held);
-    free (attempt->streams);
-    attempt->held = NULL;
-    attempt->streams = NULL;
-    attempt->nheld = attempt->room = 0;
+    attempt_clear (attempt);
+}
+
+bool attempt_keep_met (attempt_t *attempt, const met_t *met)
+{
+    for (size_t i = 0; i < PIECE_MAX_LATE; i++) {
+        if (!met[i].name || (attempt->met && attempt->met[i].name))
+            continue;
+        if (!attempt->met)
+            attempt->met = calloc (PIECE_MAX_LATE, sizeof *attempt->met);
+        if (!attempt->met)
+            return false;
+        met_t copy = met[i];
+        copy.name = strdup (met[i].name);
+        copy.dtype = strdup (met[i].dtype);
+        if (!copy.name || !copy.dtype) {
+            free (copy.name);
+            free (copy.dtype);
+            return false;
+        }
+        attempt->met[i] = copy;
+    }
+    return true;
 }
 
 void attempts_forget (attempts_t *self, uint64_t task)

@@ -16,13 +16,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "proto/piece.h"
 #include "sluice/error.h"
 
 /* A piece that waits for its task to be done. */
 typedef struct {
-    uint32_t table;
+    uint32_t table;                    /* by the attempt's own numbers */
     bool full;                         /* exactly a chunk of its table */
     uint64_t row, rows, address, xxh3; /* as in the ledger */
+    uint64_t bytes;                    /* of the rows */
 } held_t;
 
 /* How far an attempt has come with one table. */
@@ -32,13 +34,22 @@ typedef struct {
     uint64_t next;    /* the first item that may be mentioned next */
 } stream_t;
 
+/* A table that an attempt met late. */
+typedef struct {
+    char *name, *dtype; /* NULL: the attempt has not named it */
+    uint64_t row_bytes;
+    uint64_t item;   /* the first one that has rows of it */
+    uint32_t number; /* in the file; 0: it is not there, as far as is known */
+} met_t;
+
 typedef struct attempt {
     struct attempt *next; /* another one of the same task */
     uint32_t number;
     bool dropped; /* nothing of it is wanted any more */
     size_t nheld, room;
     held_t *held;      /* in the order they came */
-    stream_t *streams; /* one per table, or NULL when dropped */
+    stream_t *streams; /* one per table that it may have, or NULL when dropped */
+    met_t *met;        /* PIECE_MAX_LATE, or NULL if it met none */
 } attempt_t;
 
 typedef struct attempts attempts_t;
@@ -54,6 +65,9 @@ attempt_t *attempts_find (attempts_t *self, uint64_t task, uint32_t number);
 attempt_t *attempts_add (attempts_t *self, uint64_t task, uint32_t number);
 /* Make room for one more held piece, so that adding it cannot fail. */
 bool attempt_reserve (attempt_t *attempt);
+/* The attempt keeps copies of what is in `met` beyond what it has. False: out of
+ * memory. */
+bool attempt_keep_met (attempt_t *attempt, const met_t *met);
 /* Nothing of it is wanted: forget its pieces (not their extents). */
 void attempt_drop (attempt_t *attempt);
 /* Forget all attempts of a task. */

@@ -140,7 +140,7 @@ static int check_entry (const output_t *output, const tasks_t *tasks,
                         const index_row_t *row, sluice_error_t *err)
 {
     const task_sum_t *task = task_find (tasks, row->task);
-    if (row->table > output->ntables || !task || task->first != row->first ||
+    if (row->table >= output->nall || !task || task->first != row->first ||
         task->stop != row->stop)
         return sluice_fail (
             err, SLUICE_EOUTPUT,
@@ -272,8 +272,10 @@ static int check_declared (const output_t *output, check_report_t *report,
                            sluice_error_t *err)
 {
     uint8_t digest[DIGEST_BYTES];
-    for (size_t i = 0; i < output->ntables; i++) {
+    for (size_t i = 0; i < output->nall; i++) {
         const rows_t *table = output->tables + i;
+        if (i == output->ntables)
+            continue;
         sluice_dtype_t *dtype = h5_dtype (table->type, err);
         char *text = dtype ? sluice_dtype_text (dtype) : NULL;
         bool same = text && strcmp (text, table->dtype) == 0;
@@ -303,8 +305,8 @@ static int check_all (output_t *output, tasks_t *tasks, check_report_t *report,
         check_declared (output, report, err) < 0 ||
         check_ledger (output, tasks, report, err) < 0)
         return -1;
-    for (uint32_t i = 0; i < output->ntables; i++)
-        if (walk_table (output, i, tasks, err) < 0)
+    for (uint32_t i = 0; i < output->nall; i++)
+        if (i != output->ntables && walk_table (output, i, tasks, err) < 0)
             return -1;
     if (check_digests (output, tasks, report, err) < 0)
         return -1;
@@ -347,17 +349,19 @@ static void differ (bool *equal, char why[500], const char *format, ...)
 
 static int find_table (const output_t *output, const char *name)
 {
-    for (size_t i = 0; i < output->ntables; i++)
-        if (strcmp (output->tables[i].name, name) == 0)
+    for (size_t i = 0; i < output->nall; i++)
+        if (i != output->ntables && strcmp (output->tables[i].name, name) == 0)
             return (int) i;
     return -1;
 }
 
-/* Every table and output of `a` is declared in `b`. */
+/* Every table and output of `a` is there in `b`. */
 static void diff_names (const output_t *a, const output_t *b, bool *equal, char why[500])
 {
-    for (size_t i = 0; i < a->ntables && *equal; i++) {
+    for (size_t i = 0; i < a->nall && *equal; i++) {
         const rows_t *table = a->tables + i;
+        if (i == a->ntables)
+            continue;
         int j = find_table (b, table->name);
         if (j < 0)
             differ (equal, why, "table %s is only in %s", table->name, a->path);
@@ -422,8 +426,10 @@ static int diff_tables (output_t *a, output_t *b, bool *equal, char why[500],
                         sluice_error_t *err)
 {
     int rc = 0;
-    for (uint32_t i = 0; i < a->ntables && *equal && rc == 0; i++) {
+    for (uint32_t i = 0; i < a->nall && *equal && rc == 0; i++) {
         const char *name = a->tables[i].name;
+        if (i == a->ntables)
+            continue;
         itemwalk_t *wa = itemwalk_new (a, i, err);
         itemwalk_t *wb =
             wa ? itemwalk_new (b, (uint32_t) find_table (b, name), err) : NULL;

@@ -114,8 +114,9 @@ static int read_record (const output_t *output, unsigned limit, record_t *record
         for (uint64_t j = 0; j < n; j++)
             add_task (record, rows + j);
     }
-    for (size_t i = 0; i < output->ntables; i++)
-        record->rows += output->tables[i].rows;
+    for (size_t i = 0; i < output->nall; i++)
+        if (i != output->ntables)
+            record->rows += output->tables[i].rows;
     if (output->failures.row_bytes != sizeof (failure_row_t))
         return sluice_fail (err, SLUICE_EOUTPUT, "%s: sluice/failures is damaged",
                             output->path);
@@ -169,11 +170,13 @@ static void print_totals (const output_t *output, const record_t *record, FILE *
              record->seconds, record->cpu, human_bytes ((double) record->rss, a));
     if (*output->digest)
         fprintf (out, "  digest %s\n", output->digest);
-    for (size_t i = 0; i < output->ntables; i++)
-        fprintf (out, "  table %s: %llu rows, %s\n", output->tables[i].name,
-                 (unsigned long long) output->tables[i].rows,
-                 human_bytes (
-                     (double) (output->tables[i].rows * output->tables[i].row_bytes), a));
+    for (size_t i = 0; i < output->nall; i++) {
+        const rows_t *table = output->tables + i;
+        if (i != output->ntables)
+            fprintf (out, "  table %s: %llu rows, %s\n", table->name,
+                     (unsigned long long) table->rows,
+                     human_bytes ((double) (table->rows * table->row_bytes), a));
+    }
 }
 
 static void print_nodes (const record_t *record, unsigned limit, FILE *out)
@@ -280,8 +283,12 @@ static void json_totals (const output_t *output, const record_t *record, FILE *o
              (unsigned long long) record->bytes, (unsigned long long) output->file_bytes,
              (unsigned long long) record->disk_bytes, record->seconds, record->cpu,
              (unsigned long long) record->rss);
-    for (size_t i = 0; i < output->ntables; i++) {
-        fputs (i ? ", {\"name\": " : "{\"name\": ", out);
+    const char *before = "";
+    for (size_t i = 0; i < output->nall; i++) {
+        if (i == output->ntables)
+            continue;
+        fprintf (out, "%s{\"name\": ", before);
+        before = ", ";
         json_text (out, output->tables[i].name);
         fputs (", \"dtype\": ", out);
         json_text (out, output->tables[i].dtype);

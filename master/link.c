@@ -451,18 +451,26 @@ static void resync (links_t *self, link_t *l)
     send_to (self, l, &(msg_t){.type = MSG_RESYNC, .credit = {l->epoch, 0, l->position}});
 }
 
-static void on_failed (links_t *self, link_t *l, const msg_failed_t *f)
+static void fail_task (links_t *self, link_t *l, const msg_failed_t *f)
 {
     unsigned node = (unsigned) (l - self->links);
     uint64_t first, stop;
-    if (!sched_running (self->sched, node, f->task, f->attempt))
-        return; /* late: its result is with the writer, or it was dropped */
     int final =
         sched_failed (self->sched, node, f->task, f->attempt, f->item, &first, &stop);
+    if (final < 0)
+        return;
     wthread_drop (self->writer, f->task, f->attempt);
     wthread_failure (self->writer, node, f, first, stop, final == 1);
     if (self->failed)
         self->failed (self->failed_arg, l, f, first, stop, final == 1);
+}
+
+static void on_failed (links_t *self, link_t *l, const msg_failed_t *f)
+{
+    unsigned node = (unsigned) (l - self->links);
+    /* Else it is late: its result is with the writer, or it was dropped. */
+    if (sched_running (self->sched, node, f->task, f->attempt))
+        fail_task (self, l, f);
 }
 
 static void on_message (links_t *self, link_t *l, const msg_t *msg)
@@ -763,6 +771,16 @@ void links_written (links_t *self, const wthread_event_t *event)
     if (event->done)
         sched_done (self->sched, event->node, event->task, event->attempt, event->stop,
                     event->seconds);
+    if (event->type == WTHREAD_FAILED)
+        /* Its node did what it should, and goes on; what it may still send of the
+         * attempt is not wanted. */
+        fail_task (self, &self->links[event->node],
+                   &(msg_failed_t){.task = event->task,
+                                   .attempt = event->attempt,
+                                   .item = event->item,
+                                   .reason = (char *) (uintptr_t) event->error.text,
+                                   .exit_code = -1,
+                                   .stderr_tail = (char *) (uintptr_t) ""});
     if (event->type != WTHREAD_REFUSED)
         return;
     /* Rows that do not continue the attempt, or a task out of the blue: the

@@ -114,11 +114,13 @@ static char *numbered (const output_t *self, const char *what, size_t i,
 
 static int open_tables (output_t *self, sluice_error_t *err)
 {
-    self->tables = calloc (self->ntables + 1, sizeof *self->tables);
+    self->tables = calloc (self->nall, sizeof *self->tables);
     self->outputs = calloc (self->noutputs + 1, sizeof *self->outputs);
     if (!self->tables || !self->outputs)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    for (size_t i = 0; i < self->ntables; i++) {
+    for (size_t i = 0; i < self->nall; i++) {
+        if (i == self->ntables)
+            continue;
         char *name = numbered (self, "table", i, err);
         int rc = name ? rows_open (self->tables + i, self, name, 0, err) : -1;
         free (name);
@@ -140,7 +142,7 @@ static int open_tables (output_t *self, sluice_error_t *err)
 
 static int read_about (output_t *self, sluice_error_t *err)
 {
-    uint64_t ntables, noutputs;
+    uint64_t ntables, late = 0, noutputs;
     if (!(self->run = h5_read_text (self->group, "run", err)) ||
         !(self->job = h5_read_text (self->group, "job", err)) ||
         !(self->kernel = h5_read_text (self->group, "kernel", err)) ||
@@ -152,16 +154,22 @@ static int read_about (output_t *self, sluice_error_t *err)
         h5_read_u64 (self->group, "tables", &ntables, err) < 0 ||
         h5_read_u64 (self->group, "outputs", &noutputs, err) < 0)
         return -1;
+    if (H5Aexists (self->group, "late") > 0 &&
+        h5_read_u64 (self->group, "late", &late, err) < 0)
+        return -1;
     if (H5Aexists (self->group, "digest") > 0)
         self->digest = h5_read_text (self->group, "digest", err);
     else
         self->digest = strdup ("");
     if (!self->digest)
         return -1;
-    if (ntables > MSG_MAX_TABLES || noutputs > 1 << 20)
-        return sluice_fail (err, SLUICE_EOUTPUT, "%llu tables and %llu outputs",
-                            (unsigned long long) ntables, (unsigned long long) noutputs);
+    if (ntables > MSG_MAX_TABLES || late > PIECE_MAX_LATE || noutputs > 1 << 20)
+        return sluice_fail (err, SLUICE_EOUTPUT,
+                            "%llu tables, %llu met late and %llu outputs",
+                            (unsigned long long) ntables, (unsigned long long) late,
+                            (unsigned long long) noutputs);
     self->ntables = (size_t) ntables;
+    self->nall = (size_t) (ntables + 1 + late);
     self->noutputs = (size_t) noutputs;
     return 0;
 }
@@ -210,7 +218,7 @@ void output_close (output_t **self_p)
     output_t *self = *self_p;
     if (!self)
         return;
-    for (size_t i = 0; self->tables && i <= self->ntables; i++)
+    for (size_t i = 0; self->tables && i < self->nall; i++)
         rows_close (self->tables + i);
     for (size_t i = 0; self->outputs && i < self->noutputs; i++)
         free (self->outputs[i]);

@@ -26,9 +26,10 @@ typedef struct {
     char *run, *job, *kernel, *status, *started, *digest; /* "" where not said */
     double seconds;
     uint64_t seed, items;
-    size_t ntables, noutputs;
-    rows_t *tables; /* of the job, and then the table of row counts */
-    char **outputs; /* names */
+    size_t ntables, noutputs; /* declared */
+    size_t nall;              /* tables: declared, of row counts, met late */
+    rows_t *tables;           /* by number; that of row counts is `ntables` */
+    char **outputs;           /* names */
     rows_t index, tasks, nodes, failures;
 } output_t;
 

@@ -279,6 +279,7 @@ static void read_writer (run_t *self)
         switch (e.type) {
         case WTHREAD_WROTE:
         case WTHREAD_REFUSED:
+        case WTHREAD_FAILED:
             links_written (self->links, &e);
             break;
         case WTHREAD_FULL:

@@ -20,10 +20,12 @@
 typedef struct {
     job_t *job;
     writer_t *writer;
-    void *segment[MSG_MAX_TABLES + 2];
-    bool used[MSG_MAX_TABLES + 2];
+    void *segment[MSG_MAX_TABLES + PIECE_MAX_LATE + 2];
+    bool used[MSG_MAX_TABLES + PIECE_MAX_LATE + 2];
     uint64_t peak, held;
     sluice_error_t error; /* of the writer */
+    sluice_error_t
+        refused; /* why the writer failed the task in hand; code 0: it did not */
 } serial_t;
 
 static volatile sig_atomic_t interrupted;
@@ -92,7 +94,9 @@ static int sink_put (void *arg, uint32_t handle, const piece_t *piece)
                                &self->error)) &&
            wait_for_space (self, &waited, &self->error))
         ;
-    if (rc == 0)
+    if (rc && self->error.code == SLUICE_EFAILED)
+        self->refused = self->error;
+    if (rc == 0 || self->error.code == SLUICE_EFAILED)
         self->error.code = SLUICE_OK;
     sink_give_back (self, handle);
     return rc;
@@ -227,7 +231,10 @@ static int run_tasks (serial_t *self, host_t *h, run_result_t *r, progress_t *pr
         bool stopped = false;
         sluice_error_t why = {0};
         double before = seconds_now ();
+        self->refused.code = SLUICE_OK;
         int rc = task_run (h->task, h->kernel, h->state, &task, &stopped, &why);
+        if (self->refused.code != SLUICE_OK)
+            why = self->refused;
         if (self->error.code != SLUICE_OK)
             return -1;
         if (interrupted)

@@ -154,6 +154,7 @@ static int write_about (hid_t group, const snapshot_about_t *about, sluice_error
         h5_write_u64 (group, "seed", plan->seed, err) < 0 ||
         h5_write_u64 (group, "items", plan->items, err) < 0 ||
         h5_write_u64 (group, "tables", plan->ntables, err) < 0 ||
+        h5_write_u64 (group, "late", about->nlate, err) < 0 ||
         h5_write_u64 (group, "outputs", plan->noutputs, err) < 0)
         return -1;
     if (about->digest && h5_write_text (group, "digest", about->digest, err) < 0)
@@ -162,6 +163,12 @@ static int write_about (hid_t group, const snapshot_about_t *about, sluice_error
         if (number (group, "table", i, plan->tables[i].name, err) < 0 ||
             number (group, "dtype", i, plan->tables[i].dtype, err) < 0)
             return -1;
+    for (size_t i = 0; i < about->nlate; i++) {
+        size_t k = plan->ntables + 1 + i; /* as the ledger numbers them */
+        if (number (group, "table", k, about->late[i].name, err) < 0 ||
+            number (group, "dtype", k, about->late[i].dtype, err) < 0)
+            return -1;
+    }
     for (size_t i = 0; i < plan->noutputs; i++)
         if (number (group, "output", i, plan->outputs[i].name, err) < 0)
             return -1;

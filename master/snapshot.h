@@ -47,6 +47,8 @@ typedef struct {
     const char *digest; /* NULL: not yet */
     double seconds;
     const sluice_plan_t *plan; /* seed, items, tables */
+    const table_t *late;       /* tables that were met late */
+    size_t nlate;
 } snapshot_about_t;
 
 int snapshot_about (hid_t file, const snapshot_about_t *about, sluice_error_t *err);

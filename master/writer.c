@@ -62,17 +62,18 @@ bool writer_disk_full (const writer_t *self)
 
 /* ---- making one -------------------------------------------------------------- */
 
-static void table_clear (wtable_t *table)
+void wtable_clear (wtable_t *table)
 {
     free (table->name);
+    free (table->dtype);
     if (table->type > 0)
         H5Tclose (table->type);
     chunks_destroy (&table->chunks);
     *table = (wtable_t){0};
 }
 
-static int table_make (writer_t *self, wtable_t *table, const char *name,
-                       const char *dtype_text, uint64_t chunk_rows, sluice_error_t *err)
+int wtable_make (writer_t *self, wtable_t *table, const char *name,
+                 const char *dtype_text, uint64_t chunk_rows, sluice_error_t *err)
 {
     sluice_dtype_t *dtype = sluice_dtype_parse (dtype_text, strlen (dtype_text), err);
     if (!dtype)
@@ -93,7 +94,8 @@ static int table_make (writer_t *self, wtable_t *table, const char *name,
                             name, (unsigned long long) chunk_rows,
                             (unsigned long long) row_bytes);
     table->name = strdup (name);
-    if (!table->name)
+    table->dtype = strdup (dtype_text);
+    if (!table->name || !table->dtype)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     table->chunks = chunks_new (self->file, self->space, row_bytes, chunk_rows, err);
     return table->chunks ? 0 : -1;
@@ -103,17 +105,18 @@ static int make_tables (writer_t *self, sluice_error_t *err)
 {
     const sluice_plan_t *plan = self->plan;
     for (uint32_t i = 0; i < self->ntables; i++)
-        if (table_make (self, self->tables + i, plan->tables[i].name,
-                        plan->tables[i].dtype, plan->tables[i].chunk_rows, err) < 0)
+        if (wtable_make (self, self->tables + i, plan->tables[i].name,
+                         plan->tables[i].dtype, plan->tables[i].chunk_rows, err) < 0)
             return -1;
-    if (table_make (self, self->tables + self->ntables, ITEMS_TABLE_NAME,
-                    ITEMS_TABLE_DTYPE, chunk_rows_for (sizeof (item_rows_t)), err) < 0)
+    if (wtable_make (self, self->tables + self->ntables, ITEMS_TABLE_NAME,
+                     ITEMS_TABLE_DTYPE, chunk_rows_for (sizeof (item_rows_t)), err) < 0)
         return -1;
     for (size_t i = 0; i < NSYSTEM; i++)
-        if (table_make (self, self->system + i, system_tables[i].name,
-                        system_tables[i].dtype, 0, err) < 0)
+        if (wtable_make (self, self->system + i, system_tables[i].name,
+                         system_tables[i].dtype, 0, err) < 0)
             return -1;
-    self->ledger = ledger_new (self->system[INDEX].chunks, self->ntables + 1u, err);
+    self->ledger =
+        ledger_new (self->system[INDEX].chunks, self->nall + PIECE_MAX_LATE, err);
     return self->ledger ? 0 : -1;
 }
 
@@ -156,10 +159,11 @@ static int make (writer_t *self, const writer_options_t *options, sluice_error_t
         return -1;
     self->file = outfile_new (fd, options->rate);
     self->space = space_new (SPACE_PAGE);
-    self->attempts = attempts_new (plan->ntables + 1);
-    self->tables = calloc (plan->ntables + 1, sizeof *self->tables);
-    self->indexes = calloc (plan->ntables + 1, sizeof *self->indexes);
-    self->streams = calloc (plan->ntables + 1, sizeof *self->streams);
+    size_t most = self->nall + PIECE_MAX_LATE;
+    self->attempts = attempts_new (most);
+    self->tables = calloc (most, sizeof *self->tables);
+    self->indexes = calloc (most, sizeof *self->indexes);
+    self->streams = calloc (most, sizeof *self->streams);
     self->constants = calloc (plan->noutputs + 1, sizeof *self->constants);
     self->job = strdup (options->job ? options->job : "");
     self->kernel = strdup (options->kernel ? options->kernel : "");
@@ -194,6 +198,7 @@ writer_t *writer_new (const writer_options_t *options, sluice_error_t *err)
     }
     self->plan = options->plan;
     self->ntables = (uint32_t) options->plan->ntables;
+    self->nall = self->ntables + 1;
     self->packed_max =
         options->packed_max > PACKED_LEAST ? options->packed_max : PACKED_LEAST;
     self->unchecked = options->unchecked;
@@ -215,12 +220,12 @@ void writer_destroy (writer_t **self_p)
     if (!self)
         return;
     syncer_destroy (&self->syncer);
-    for (uint32_t i = 0; self->tables && i <= self->ntables; i++)
-        table_clear (self->tables + i);
-    for (uint32_t i = 0; self->indexes && i < self->ntables; i++)
-        table_clear (self->indexes + i);
+    for (uint32_t i = 0; self->tables && i < self->nall; i++)
+        wtable_clear (self->tables + i);
+    for (uint32_t i = 0; self->indexes && i < self->nall; i++)
+        wtable_clear (self->indexes + i);
     for (size_t i = 0; i < NSYSTEM; i++)
-        table_clear (self->system + i);
+        wtable_clear (self->system + i);
     for (size_t i = 0; self->constants && i < self->plan->noutputs; i++)
         if (self->constants[i].type > 0)
             H5Tclose (self->constants[i].type);
@@ -250,7 +255,7 @@ void writer_destroy (writer_t **self_p)
 static int settle_all (writer_t *self, sluice_error_t *err)
 {
     ledger_mark (self->ledger);
-    for (uint32_t i = 0; i <= self->ntables; i++) {
+    for (uint32_t i = 0; i < self->nall; i++) {
         const chunks_t *chunks = self->tables[i].chunks;
         if (ledger_pin (self->ledger, i,
                         chunks_full (chunks) * chunks_chunk_rows (chunks), err) < 0) {
@@ -267,8 +272,8 @@ static int make_index (writer_t *self, uint32_t i, sluice_error_t *err)
     char *name = NULL;
     if (asprintf (&name, "%s_index", self->tables[i].name) < 0)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    int rc = table_make (self, self->indexes + i, name, TABLE_INDEX_DTYPE,
-                         chunk_rows_for (sizeof (table_index_row_t)), err);
+    int rc = wtable_make (self, self->indexes + i, name, TABLE_INDEX_DTYPE,
+                          chunk_rows_for (sizeof (table_index_row_t)), err);
     free (name);
     if (rc == 0)
         rc = tableindex_make (self->system[INDEX].chunks,
@@ -276,7 +281,7 @@ static int make_index (writer_t *self, uint32_t i, sluice_error_t *err)
                               self->indexes[i].chunks, err);
     if (rc < 0 && self->indexes[i].chunks) {
         chunks_clear (self->indexes[i].chunks);
-        table_clear (self->indexes + i);
+        wtable_clear (self->indexes + i);
     }
     return rc;
 }
@@ -287,8 +292,9 @@ static int make_indexes (writer_t *self, sluice_error_t *err)
 {
     if (settle_all (self, err) < 0)
         return -1;
-    for (uint32_t i = 0; i < self->ntables; i++)
-        if (!self->indexes[i].chunks && make_index (self, i, err) < 0)
+    for (uint32_t i = 0; i < self->nall; i++)
+        if (i != self->ntables && !self->indexes[i].chunks &&
+            make_index (self, i, err) < 0)
             return -1;
     self->indexed = true;
     return 0;
@@ -355,8 +361,10 @@ void writer_totals (const writer_t *self, writer_totals_t *totals)
         .snapshots = self->nsnapshots,
         .file_bytes = space_end (self->space),
     };
-    for (uint32_t i = 0; i < self->ntables; i++) {
+    for (uint32_t i = 0; i < self->nall; i++) {
         const chunks_t *chunks = self->tables[i].chunks;
+        if (i == self->ntables)
+            continue;
         totals->extents += chunks_full (chunks) + (chunks_open_rows (chunks) ? 1u : 0u);
     }
     memcpy (totals->digest, self->digest, DIGEST_BYTES);

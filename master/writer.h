@@ -18,15 +18,17 @@
  *   <output>               constant arrays of the plan
  *   sluice/index           the ledger: see index_row_t
  *   sluice/items           rows of each item: see calc/emitter.h; its pieces are in the
- *                          ledger as those of table number `ntables`
+ *                          ledger as those of table number `ntables`; tables that were
+ *                          met late have the numbers after that
  *   sluice/tasks           finished tasks: see task_row_t
  *   sluice/nodes           node_row_t
  *   sluice/failures        failure_row_t
  *   sluice (attributes)    version, run, job, kernel, seed, items, parameters
  *                          (JSON), status (running, complete, failed, cancelled),
- *                          digest (hex, once finished), started, seconds, tables
- *                          and outputs (how many); table_I, dtype_I and output_I
- *                          name them
+ *                          digest (hex, once finished), started, seconds, tables,
+ *                          late and outputs (how many are declared, were met late,
+ *                          are constant); table_I, dtype_I and output_I name them,
+ *                          where I is the number in the ledger
  *
  * The tails of tasks are packed: each table has one open chunk, whose rows are
  * appended to its extent by snapshots. That writes behind what an older
@@ -47,7 +49,7 @@
 typedef struct {
     uint64_t task;
     uint32_t attempt;
-    uint32_t table;       /* ntables: sluice/items */
+    uint32_t table;       /* ntables: sluice/items; above: met late */
     uint64_t first, stop; /* items of the task */
     uint64_t row;         /* place in the attempt's stream */
     uint64_t rows;
@@ -115,10 +117,14 @@ writer_t *writer_new (const writer_options_t *options, sluice_error_t *err);
  * attempt that was dropped, or of a task that is finished, or rows that do
  * not continue the attempt's stream, or at DONE are not those that the items
  * table counts, or that have another xxh3, is refused with SLUICE_EPROTO and
- * costs nothing. `node` is for the record. */
+ * costs nothing. SLUICE_EFAILED, which costs nothing either: the task has rows of a
+ * table that was met late and cannot be in this run; the reason is the task's, and
+ * the attempt is to be dropped. `node` is for the record. */
 int writer_piece (writer_t *self, uint32_t node, const piece_t *piece,
                   const void *payload, sluice_error_t *err);
 bool writer_disk_full (const writer_t *self);
+/* After SLUICE_EFAILED: the first item that has such rows. */
+uint64_t writer_blamed (const writer_t *self);
 
 /* The attempt is dead: its extents are free at once. Unknown ones are fine. */
 void writer_drop (writer_t *self, uint64_t task, uint32_t attempt);

@@ -23,7 +23,8 @@ static int count_items (writer_t *self, const piece_t *piece, const part_t *part
     for (uint64_t i = 0; i < part->rows; i++) {
         item_rows_t row;
         memcpy (&row, rows + i * sizeof row, sizeof row);
-        if (row.table >= self->ntables || row.first >= row.stop || !row.rows)
+        if (row.table == self->ntables || !late_row_bytes (self, row.table) ||
+            row.first >= row.stop || !row.rows)
             return refuse (piece, err, "row counts that cannot be right");
         stream_t *stream = self->streams + row.table;
         uint64_t items = row.stop - row.first, sum;
@@ -40,23 +41,23 @@ static int count_items (writer_t *self, const piece_t *piece, const part_t *part
 static int follow (writer_t *self, const attempt_t *attempt, const piece_t *piece,
                    const uint8_t *payload, sluice_error_t *err)
 {
-    size_t n = self->ntables + 1u;
+    size_t n = self->ntables + 1u + PIECE_MAX_LATE;
     if (attempt)
         memcpy (self->streams, attempt->streams, n * sizeof *self->streams);
     else
         memset (self->streams, 0, n * sizeof *self->streams);
     if (piece->first > piece->stop)
         return refuse (piece, err, "items that end before they begin");
+    if (late_follow (self, attempt, piece, err) < 0)
+        return -1;
     uint64_t left = piece->payload;
     for (size_t i = 0; i < piece->nparts; i++) {
         const part_t *part = piece->parts + i;
-        if (part->table > self->ntables)
+        uint64_t bytes, row_bytes = late_row_bytes (self, part->table);
+        if (!row_bytes)
             return refuse (piece, err, "a table that the job has not");
-        uint64_t bytes;
         if (!part->rows || part->bytes > left ||
-            __builtin_mul_overflow (part->rows,
-                                    chunks_row_bytes (self->tables[part->table].chunks),
-                                    &bytes) ||
+            __builtin_mul_overflow (part->rows, row_bytes, &bytes) ||
             bytes != part->bytes)
             return refuse (piece, err, "a part of a wrong size");
         stream_t *stream = self->streams + part->table;
@@ -77,18 +78,20 @@ static int follow (writer_t *self, const attempt_t *attempt, const piece_t *piec
 /* Of a task that is done the rows that came are those that its items have. */
 static int agrees (writer_t *self, const piece_t *piece, sluice_error_t *err)
 {
-    for (uint32_t i = 0; i < self->ntables; i++)
-        if (self->streams[i].rows != self->streams[i].counted ||
-            self->streams[i].next > piece->stop)
+    for (uint32_t i = 0; i <= self->ntables + PIECE_MAX_LATE; i++)
+        if (i != self->ntables && (self->streams[i].rows != self->streams[i].counted ||
+                                   self->streams[i].next > piece->stop))
             return refuse (piece, err, "its rows are not those of its items");
     return 0;
 }
 
 /* ---- DATA --------------------------------------------------------------------- */
 
-static uint64_t held_bytes (const writer_t *self, const held_t *held)
+/* Rows of a chunk of a table of the attempt. */
+static uint64_t chunk_rows (const writer_t *self, uint32_t table)
 {
-    return held->rows * chunks_row_bytes (self->tables[held->table].chunks);
+    return table <= self->ntables ? chunks_chunk_rows (self->tables[table].chunks)
+                                  : chunk_rows_for (late_row_bytes (self, table));
 }
 
 static int take_data (writer_t *self, attempt_t *attempt, const piece_t *piece,
@@ -98,16 +101,17 @@ static int take_data (writer_t *self, attempt_t *attempt, const piece_t *piece,
         return refuse (piece, err, "a DATA piece has one part");
     if (!attempt)
         attempt = attempts_add (self->attempts, piece->task, piece->attempt);
-    if (!attempt || !attempt_reserve (attempt))
+    if (!attempt || !attempt_reserve (attempt) || !attempt_keep_met (attempt, self->met))
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     const part_t *part = piece->parts;
     held_t held = {
         .table = part->table,
-        .full = part->rows == chunks_chunk_rows (self->tables[part->table].chunks),
+        .full = part->rows == chunk_rows (self, part->table),
         .row = part->row,
         .rows = part->rows,
         .address = space_alloc (self->space, part->bytes),
         .xxh3 = part->xxh3,
+        .bytes = part->bytes,
     };
     if (outfile_write (self->file, payload, part->bytes, held.address, err) < 0) {
         space_free (self->space, held.address, part->bytes);
@@ -115,7 +119,7 @@ static int take_data (writer_t *self, attempt_t *attempt, const piece_t *piece,
     }
     attempt->held[attempt->nheld++] = held;
     memcpy (attempt->streams, self->streams,
-            (self->ntables + 1u) * sizeof *self->streams);
+            (self->ntables + 1u + PIECE_MAX_LATE) * sizeof *self->streams);
     return 0;
 }
 
@@ -127,13 +131,12 @@ static int pack (writer_t *self, index_row_t entry, const uint8_t *rows,
                  sluice_error_t *err)
 {
     chunks_t *chunks = self->tables[entry.table].chunks;
-    uint64_t row_bytes = chunks_row_bytes (chunks),
-             chunk_rows = chunks_chunk_rows (chunks);
+    uint64_t row_bytes = chunks_row_bytes (chunks), full = chunks_chunk_rows (chunks);
     uint64_t left = entry.rows;
     bool whole = true;
     entry.stored = chunks_chunk_bytes (chunks);
     while (left > 0) {
-        uint64_t place = chunks_full (chunks) * chunk_rows, done, address, before;
+        uint64_t place = chunks_full (chunks) * full, done, address, before;
         if (chunks_pack (chunks, rows, left, &done, &address, &before, err) < 0)
             return -1;
         whole = whole && done == left;
@@ -145,7 +148,7 @@ static int pack (writer_t *self, index_row_t entry, const uint8_t *rows,
             entry.xxh3 = XXH3_64bits (rows, done * row_bytes);
         if (ledger_add_packed (self->ledger, &entry, place, err) < 0)
             return -1;
-        if (before + done == chunk_rows &&
+        if (before + done == full &&
             ledger_fill (self->ledger, entry.table, place, err) < 0)
             return -1;
         entry.row += done;
@@ -155,17 +158,47 @@ static int pack (writer_t *self, index_row_t entry, const uint8_t *rows,
     return 0;
 }
 
+/* Give row counts the file's numbers of their tables. */
+static void renumber (const writer_t *self, uint8_t *rows, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        item_rows_t row;
+        memcpy (&row, rows + i * sizeof row, sizeof row);
+        row.table = late_number (self, row.table);
+        memcpy (rows + i * sizeof row, &row, sizeof row);
+    }
+}
+
+/* Pack rows that came as those of the attempt's table `table`. */
+static int pack_part (writer_t *self, index_row_t entry, uint32_t table,
+                      const uint8_t *rows, uint64_t bytes, sluice_error_t *err)
+{
+    entry.table = late_number (self, table);
+    if (table != self->ntables || !late_renumbers (self))
+        return pack (self, entry, rows, err);
+    uint8_t *copy = malloc (bytes);
+    if (!copy)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    memcpy (copy, rows, bytes);
+    renumber (self, copy, entry.rows);
+    entry.xxh3 = XXH3_64bits (copy, bytes);
+    int rc = pack (self, entry, copy, err);
+    free (copy);
+    return rc;
+}
+
 /* Put one held piece into its table. *kept is set when its extent became part of
  * the table. */
 static int put_held (writer_t *self, index_row_t entry, const held_t *held, bool *kept,
                      sluice_error_t *err)
 {
-    chunks_t *chunks = self->tables[held->table].chunks;
-    entry.table = held->table;
+    entry.table = late_number (self, held->table);
+    chunks_t *chunks = self->tables[entry.table].chunks;
     entry.row = held->row;
     entry.rows = held->rows;
     entry.xxh3 = held->xxh3;
-    *kept = held->full && !ledger_pinned (self->ledger, held->table);
+    *kept = held->full && !ledger_pinned (self->ledger, entry.table) &&
+            (held->table != self->ntables || !late_renumbers (self));
     if (*kept) {
         entry.start = chunks_full (chunks) * chunks_chunk_rows (chunks);
         entry.address = held->address;
@@ -174,13 +207,12 @@ static int put_held (writer_t *self, index_row_t entry, const held_t *held, bool
             return -1;
         return ledger_add_full (self->ledger, &entry, err);
     }
-    uint64_t bytes = held_bytes (self, held);
-    uint8_t *rows = malloc (bytes);
+    uint8_t *rows = malloc (held->bytes);
     if (!rows)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    int rc = outfile_read (self->file, rows, bytes, held->address, err);
+    int rc = outfile_read (self->file, rows, held->bytes, held->address, err);
     if (rc == 0)
-        rc = pack (self, entry, rows, err);
+        rc = pack_part (self, entry, held->table, rows, held->bytes, err);
     free (rows);
     return rc;
 }
@@ -198,11 +230,10 @@ static int put_task (writer_t *self, uint32_t node, const attempt_t *attempt, bo
             return -1;
     for (size_t i = 0; i < piece->nparts; i++) {
         const part_t *part = piece->parts + i;
-        entry.table = part->table;
         entry.row = part->row;
         entry.rows = part->rows;
         entry.xxh3 = part->xxh3;
-        if (pack (self, entry, payload, err) < 0)
+        if (pack_part (self, entry, part->table, payload, part->bytes, err) < 0)
             return -1;
         payload += part->bytes;
     }
@@ -224,7 +255,7 @@ static int put_task (writer_t *self, uint32_t node, const attempt_t *attempt, bo
 
 static void mark (writer_t *self)
 {
-    for (uint32_t i = 0; i <= self->ntables; i++)
+    for (uint32_t i = 0; i < self->nall; i++)
         chunks_mark (self->tables[i].chunks);
     chunks_mark (self->system[TASKS].chunks);
     ledger_mark (self->ledger);
@@ -232,7 +263,7 @@ static void mark (writer_t *self)
 
 static void commit (writer_t *self)
 {
-    for (uint32_t i = 0; i <= self->ntables; i++)
+    for (uint32_t i = 0; i < self->nall; i++)
         chunks_commit (self->tables[i].chunks);
     chunks_commit (self->system[TASKS].chunks);
     ledger_commit (self->ledger);
@@ -240,7 +271,7 @@ static void commit (writer_t *self)
 
 static void rollback (writer_t *self)
 {
-    for (uint32_t i = 0; i <= self->ntables; i++)
+    for (uint32_t i = 0; i < self->nall; i++)
         chunks_rollback (self->tables[i].chunks);
     chunks_rollback (self->system[TASKS].chunks);
     ledger_rollback (self->ledger);
@@ -252,7 +283,7 @@ static void limit_packed (writer_t *self)
     for (;;) {
         uint64_t sum = 0, most = 0;
         chunks_t *largest = NULL;
-        for (uint32_t i = 0; i <= self->ntables; i++) {
+        for (uint32_t i = 0; i < self->nall; i++) {
             uint64_t bytes = chunks_waiting (self->tables[i].chunks);
             sum += bytes;
             if (bytes > most) {
@@ -270,8 +301,7 @@ static void free_held (writer_t *self, const attempt_t *attempt, const bool *kep
 {
     for (size_t i = 0; i < attempt->nheld; i++)
         if (!kept || !kept[i])
-            space_free (self->space, attempt->held[i].address,
-                        held_bytes (self, attempt->held + i));
+            space_free (self->space, attempt->held[i].address, attempt->held[i].bytes);
 }
 
 static int take_done (writer_t *self, uint32_t node, const attempt_t *attempt,
@@ -280,18 +310,23 @@ static int take_done (writer_t *self, uint32_t node, const attempt_t *attempt,
     if (agrees (self, piece, err) < 0)
         return -1;
     uint64_t rows = 0, bytes = 0;
-    for (uint32_t i = 0; i < self->ntables; i++) {
+    for (uint32_t i = 0; i <= self->ntables + PIECE_MAX_LATE; i++) {
+        if (i == self->ntables || !self->streams[i].rows)
+            continue;
         rows += self->streams[i].rows;
-        bytes += self->streams[i].rows * chunks_row_bytes (self->tables[i].chunks);
+        bytes += self->streams[i].rows * late_row_bytes (self, i);
     }
     bool *kept = calloc (attempt ? attempt->nheld + 1 : 1, sizeof *kept);
     if (!kept || !attempts_reserve_finished (self->attempts, piece->task)) {
         free (kept);
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     }
+    uint32_t before = self->nall;
     mark (self);
-    if (put_task (self, node, attempt, kept, piece, payload, bytes, err) < 0) {
+    if (late_make (self, err) < 0 ||
+        put_task (self, node, attempt, kept, piece, payload, bytes, err) < 0) {
         rollback (self);
+        late_undo (self, before);
         free (kept);
         return -1;
     }
@@ -306,6 +341,11 @@ static int take_done (writer_t *self, uint32_t node, const attempt_t *attempt,
     self->nrows += rows;
     self->nbytes += bytes;
     digest_add (self->digest, piece->digest);
+    for (uint32_t i = before; i < self->nall; i++) {
+        uint8_t digest[DIGEST_BYTES];
+        table_digest (self->tables[i].name, self->tables[i].dtype, digest);
+        digest_add (self->digest, digest);
+    }
     self->changed = true;
     limit_packed (self);
     return 0;

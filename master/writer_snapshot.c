@@ -75,11 +75,11 @@ int writer_poll (writer_t *self, bool wait, sluice_error_t *err)
 
 static int flush_all (writer_t *self, sluice_error_t *err)
 {
-    for (uint32_t i = 0; i <= self->ntables; i++)
+    for (uint32_t i = 0; i < self->nall; i++)
         if (chunks_flush (self->tables[i].chunks, err) < 0)
             return -1;
-    for (uint32_t i = 0; i < self->ntables && self->indexed; i++)
-        if (chunks_flush (self->indexes[i].chunks, err) < 0)
+    for (uint32_t i = 0; i < self->nall && self->indexed; i++)
+        if (i != self->ntables && chunks_flush (self->indexes[i].chunks, err) < 0)
             return -1;
     for (size_t i = 0; i < NSYSTEM; i++)
         if (chunks_flush (self->system[i].chunks, err) < 0)
@@ -92,8 +92,8 @@ static int flush_all (writer_t *self, sluice_error_t *err)
 static int lay_tail (writer_t *self, lay_t *lay, sluice_error_t *err)
 {
     const chunks_t *index = self->system[INDEX].chunks;
-    uint64_t places[MSG_MAX_TABLES + 1];
-    for (uint32_t i = 0; i <= self->ntables; i++) {
+    uint64_t places[MSG_MAX_TABLES + 1 + PIECE_MAX_LATE] = {0};
+    for (uint32_t i = 0; i < self->nall; i++) {
         const chunks_t *chunks = self->tables[i].chunks;
         places[i] = chunks_full (chunks) * chunks_chunk_rows (chunks);
     }
@@ -151,6 +151,11 @@ static int lay_about (writer_t *self, hid_t file, sluice_error_t *err)
 {
     char digest[2 * DIGEST_BYTES + 1];
     digest_text (self->digest, digest);
+    table_t late[PIECE_MAX_LATE];
+    size_t nlate = 0;
+    for (uint32_t i = self->ntables + 1; i < self->nall; i++)
+        late[nlate++] =
+            (table_t){.name = self->tables[i].name, .dtype = self->tables[i].dtype};
     snapshot_about_t about = {
         .run = self->run_hex,
         .job = self->job,
@@ -161,6 +166,8 @@ static int lay_about (writer_t *self, hid_t file, sluice_error_t *err)
         .digest = self->status ? digest : NULL,
         .seconds = self->status ? self->seconds : writer_now () - self->began,
         .plan = self->plan,
+        .late = late,
+        .nlate = nlate,
     };
     return snapshot_about (file, &about, err);
 }
@@ -169,16 +176,16 @@ static int lay_objects (writer_t *self, const lay_t *lay, hid_t file, sluice_err
 {
     if (lay_about (self, file, err) < 0)
         return -1;
-    for (uint32_t i = 0; i <= self->ntables; i++) {
+    for (uint32_t i = 0; i < self->nall; i++) {
         const wtable_t *table = self->tables + i;
         if (snapshot_chunks (file, lay->driver, table->name, table->type, table->chunks,
                              err) < 0)
             return -1;
     }
-    for (uint32_t i = 0; i < self->ntables && self->indexed; i++) {
+    for (uint32_t i = 0; i < self->nall && self->indexed; i++) {
         const wtable_t *table = self->indexes + i;
-        if (snapshot_chunks (file, lay->driver, table->name, table->type, table->chunks,
-                             err) < 0)
+        if (i != self->ntables && snapshot_chunks (file, lay->driver, table->name,
+                                                   table->type, table->chunks, err) < 0)
             return -1;
     }
     for (size_t i = 0; i < NSYSTEM; i++) {

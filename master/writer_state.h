@@ -3,8 +3,9 @@
 
 /* writer_state.h - what the parts of the writer share
  *
- * The writer is one module in three files: writer.c makes and finishes it,
- * writer_pieces.c takes pieces and records, writer_snapshot.c lays snapshots.
+ * The writer is one module in four files: writer.c makes and finishes it,
+ * writer_pieces.c takes pieces and records, writer_late.c sees to tables that are
+ * met late, writer_snapshot.c lays snapshots.
  * Nobody else includes this.
  */
 #ifndef MASTER_WRITER_STATE_H
@@ -23,7 +24,7 @@ enum { INDEX, TASKS, NODES, FAILURES, NSYSTEM };
 
 /* A table of the file. */
 typedef struct {
-    char *name;
+    char *name, *dtype;
     hid_t type;
     chunks_t *chunks;
 } wtable_t;
@@ -46,15 +47,18 @@ struct writer {
     outfile_t *file;
     space_t *space;
     syncer_t *syncer;
-    uint32_t ntables; /* of the job */
-    wtable_t *tables; /* those, and the items table */
+    uint32_t ntables; /* of the plan: the number of the items table */
+    uint32_t nall;    /* those, the items table, and those met late */
+    wtable_t *tables; /* by number; there is room for all that can be met */
     wtable_t system[NSYSTEM];
-    wtable_t *indexes; /* `<table>_index`, at the end */
+    wtable_t *indexes; /* `<table>_index`, at the end, by the table's number */
     constant_t *constants;
     ledger_t *ledger;
     attempts_t *attempts;
-    stream_t *streams; /* scratch: what an attempt will have come to */
-    uint8_t *nodes;    /* numbers of nodes that are on record */
+    stream_t *streams; /* scratch: what an attempt will have come to, by its numbers */
+    met_t met[PIECE_MAX_LATE]; /* scratch: and the tables that it met; borrowed texts */
+    uint64_t blamed;           /* item of the last piece that failed its task */
+    uint8_t *nodes;            /* numbers of nodes that are on record */
     size_t nnodes;
     /* snapshots */
     h5driver_t *snapshot; /* the newest one's metadata */
@@ -73,6 +77,27 @@ struct writer {
     bool indexed, full, broken, finished;
     sluice_error_t why; /* it is broken */
 };
+
+/* Make a table; `chunk_rows` 0: as is good for a small one. */
+int wtable_make (writer_t *self, wtable_t *table, const char *name,
+                 const char *dtype_text, uint64_t chunk_rows, sluice_error_t *err);
+void wtable_clear (wtable_t *table);
+
+/* Take what the attempt has met so far into the scratch, and what this piece says.
+ * SLUICE_EFAILED: such a table cannot be there, which fails the task. */
+int late_follow (writer_t *self, const attempt_t *attempt, const piece_t *piece,
+                 sluice_error_t *err);
+/* Bytes of a row of the table with this number in the attempt; 0: no such table. */
+uint64_t late_row_bytes (const writer_t *self, uint32_t table);
+/* The file's number of it; 0: a late table that is not there. */
+uint32_t late_number (const writer_t *self, uint32_t table);
+/* Some table of the attempt has another number in the file. */
+bool late_renumbers (const writer_t *self);
+/* Make the tables that the attempt has rows of and the file has not, unless they
+ * cannot be beside those that are there: SLUICE_EFAILED. */
+int late_make (writer_t *self, sluice_error_t *err);
+/* Undo: those from number `nall` on are not there. Their chunks are rolled back. */
+void late_undo (writer_t *self, uint32_t nall);
 
 /* Monotonic, in seconds. */
 double writer_now (void);

@@ -137,8 +137,9 @@ static bool handle (wthread_t *self, order_t *o)
     }
     bool full = false;
     for (double waited = 0; carry_out (self, o, &piece, &err) != 0; waited += step) {
-        if (err.code == SLUICE_EPROTO) {
-            event.type = WTHREAD_REFUSED;
+        if (err.code == SLUICE_EPROTO || err.code == SLUICE_EFAILED) {
+            event.type = err.code == SLUICE_EPROTO ? WTHREAD_REFUSED : WTHREAD_FAILED;
+            event.item = writer_blamed (self->writer);
             event.error = err;
             break;
         }

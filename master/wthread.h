@@ -43,6 +43,7 @@ typedef enum {
     WTHREAD_NOTHING = 0,
     WTHREAD_WROTE,    /* `cost` bytes left memory; if `done`, the ledger has the task */
     WTHREAD_REFUSED,  /* as WROTE, but the piece was not accepted: `error` */
+    WTHREAD_FAILED,   /* as WROTE, but the task has failed: `error`, at `item` */
     WTHREAD_FULL,     /* the disk is full, waiting: `error` */
     WTHREAD_SPACE,    /* there is space again */
     WTHREAD_FINISHED, /* wthread_finish is done */
@@ -57,6 +58,7 @@ typedef struct {
     uint64_t task;
     uint32_t attempt;
     uint64_t stop;
+    uint64_t item;
     double seconds;
     sluice_error_t error;
 } wthread_event_t;

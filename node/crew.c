@@ -487,6 +487,7 @@ int crew_assign (crew_t *self, unsigned i, const task_t *task, sluice_error_t *e
         return sluice_fail (err, SLUICE_ESYSTEM, "the worker of slot %u does not listen",
                             i);
     slot->task = *task;
+    slot->named = 0;
     slot->busy = true;
     slot->done = false;
     return 0;

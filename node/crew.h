@@ -60,6 +60,7 @@ typedef struct {
     int status;
     uint64_t peak; /* bytes of memory */
     task_t task;
+    uint64_t named; /* late tables that its pieces have named, a bit each */
     uint64_t item;
     uint32_t *segments; /* of this worker, by its numbers: handle or NO_SEGMENT */
     unsigned own;       /* how many those are */
@@ -104,6 +105,7 @@ struct crew {
     char note[400];
     char reason[1100]; /* of the event that was given last */
     char tail[TAIL_BYTES + 1];
+    wire_mail_t mail; /* of a worker: the last event's piece points into it */
 };
 
 slot_page_t *crew_page (const crew_t *self, unsigned slot);

@@ -225,8 +225,29 @@ static void break_with (crew_t *self, unsigned i, const char *what)
     crew_flush (self);
 }
 
-static const char *check_piece (const crew_t *self, const slot_t *slot,
-                                const piece_t *piece, bool last)
+/* Late tables are named once, and before any rows of them. */
+static const char *check_tables (const crew_t *self, slot_t *slot, const piece_t *piece)
+{
+    _Static_assert(PIECE_MAX_LATE == 64, "a bit for each");
+    size_t first = self->ntables + 1;
+    for (size_t k = 0; k < piece->nlate; k++) {
+        uint32_t table = piece->late[k].table;
+        if (table < first || table - first >= PIECE_MAX_LATE ||
+            slot->named >> (table - first) & 1)
+            return "a table named anew";
+        slot->named |= UINT64_C (1) << (table - first);
+    }
+    for (size_t k = 0; k < piece->nparts; k++) {
+        uint32_t table = piece->parts[k].table;
+        if (table >= first &&
+            (table - first >= PIECE_MAX_LATE || !(slot->named >> (table - first) & 1)))
+            return "a piece of no known table";
+    }
+    return NULL;
+}
+
+static const char *check_piece (const crew_t *self, slot_t *slot, const piece_t *piece,
+                                bool last)
 {
     if (piece->kind != (last ? PIECE_DONE : PIECE_DATA))
         return "a piece of the wrong kind";
@@ -235,10 +256,7 @@ static const char *check_piece (const crew_t *self, const slot_t *slot,
     if (piece->first < slot->task.first || piece->stop > slot->task.stop ||
         piece->first > piece->stop)
         return "a piece of other items";
-    for (size_t k = 0; k < piece->nparts; k++)
-        if (piece->parts[k].table > self->ntables)
-            return "a piece of no known table";
-    return NULL;
+    return check_tables (self, slot, piece);
 }
 
 static bool take_piece (crew_t *self, unsigned i, wire_mail_t *mail, crew_event_t *event)
@@ -375,12 +393,11 @@ static bool serve (crew_t *self, crew_event_t *event)
         crew_queue (self, i);
         return give (event, CREW_IDLE, i);
     }
-    wire_mail_t mail;
-    wire_result_t got = wire_recv (slot->sock, &mail, false);
+    wire_result_t got = wire_recv (slot->sock, &self->mail, false);
     if (got == WIRE_GOT) {
         crew_queue (self, i);
-        bool given = hear_worker (self, i, &mail, event);
-        wire_drop (&mail);
+        bool given = hear_worker (self, i, &self->mail, event);
+        wire_drop (&self->mail);
         return given;
     }
     if (slot->dead)

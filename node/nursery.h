@@ -74,7 +74,8 @@ typedef struct {
     unsigned slot;
     char text[1000];
     /* CREW_PIECE */
-    piece_t piece;                     /* run, token, epoch, position not set */
+    piece_t piece;                     /* run, token, epoch, position not set; its texts
+                                          are valid until the next call */
     const void *payload;               /* valid until crew_release */
     uint32_t segment;                  /* handle for crew_release */
     /* CREW_FAILED (strings belong to the event until the next call) */

@@ -11,14 +11,18 @@
 
 typedef struct item {
     struct item *next;
-    piece_t piece;
+    uint64_t task;
+    uint32_t attempt;
     const void *payload;
+    uint32_t payload_bytes;
     uint32_t segment;
     uint32_t cost;     /* bytes of header and payload */
     uint64_t position; /* valid once offered */
     bool held;         /* its segment is still ours */
     bool dead;         /* pushed as EMPTY from now on */
     atomic_uint lent;  /* messages of ZeroMQ that point to it */
+    size_t header_bytes;
+    uint8_t header[]; /* encoded; epoch, position and kind are set on pushing */
 } item_t;
 
 struct outbox {
@@ -100,7 +104,7 @@ static void let_go (outbox_t *self, item_t *item)
     if (!item->held || is_lent (item))
         return;
     item->held = false;
-    self->held -= item->piece.payload;
+    self->held -= item->payload_bytes;
     self->release (self->arg, item->segment);
 }
 
@@ -114,18 +118,23 @@ int outbox_add (outbox_t *self, const piece_t *piece, const void *payload,
                 uint32_t segment, sluice_error_t *err)
 {
     uint8_t header[PIECE_MAX_HEADER];
-    size_t n = piece_encode (piece, header);
+    piece_t ours = *piece;
+    memcpy (ours.run, self->run, RUN_BYTES);
+    ours.token = self->token;
+    size_t n = piece_encode (&ours, header);
     if (n == 0 || piece->payload > self->largest ||
         n > UINT32_MAX - (uint32_t) piece->payload)
         return sluice_fail (err, SLUICE_EPROTO, "a worker made a piece of %llu bytes",
                             (unsigned long long) piece->payload);
-    item_t *item = calloc (1, sizeof *item);
+    item_t *item = calloc (1, sizeof *item + n);
     if (!item)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory for a piece");
-    item->piece = *piece;
-    memcpy (item->piece.run, self->run, RUN_BYTES);
-    item->piece.token = self->token;
+    memcpy (item->header, header, n);
+    item->header_bytes = n;
+    item->task = piece->task;
+    item->attempt = piece->attempt;
     item->payload = payload;
+    item->payload_bytes = (uint32_t) piece->payload;
     item->segment = segment;
     item->cost = (uint32_t) (n + piece->payload);
     item->held = true;
@@ -210,25 +219,23 @@ static void returned (void *data, void *hint)
 
 static bool push_one (outbox_t *self, item_t *item, void *socket)
 {
-    uint8_t header[PIECE_MAX_HEADER];
-    item->piece.epoch = self->epoch;
-    item->piece.position = item->position;
-    item->piece.kind = item->dead ? PIECE_EMPTY : item->piece.kind;
-    size_t n = piece_encode (&item->piece, header);
     zmq_msg_t payload;
+    piece_stamp (item->header, self->epoch, item->position, item->dead);
     atomic_fetch_add_explicit (&item->lent, 1, memory_order_relaxed);
     if (zmq_msg_init_data (&payload, item->dead ? self->zeros : (void *) item->payload,
-                           (size_t) item->piece.payload, returned, item) == -1) {
+                           item->payload_bytes, returned, item) == -1) {
         atomic_fetch_sub_explicit (&item->lent, 1, memory_order_relaxed);
         return false;
     }
-    if (zmq_send (socket, header, n, ZMQ_SNDMORE | ZMQ_DONTWAIT) == -1 ||
+    if (zmq_send (socket, item->header, item->header_bytes, ZMQ_SNDMORE | ZMQ_DONTWAIT) ==
+            -1 ||
         zmq_msg_send (&payload, socket, ZMQ_DONTWAIT) == -1) {
         zmq_msg_close (&payload); /* which calls `returned` */
         return false;
     }
     if (self->trace)
-        trace_piece (self->trace, TRACE_OUT, self->peer, header, n, item->piece.payload);
+        trace_piece (self->trace, TRACE_OUT, self->peer, item->header, item->header_bytes,
+                     item->payload_bytes);
     return true;
 }
 
@@ -273,7 +280,7 @@ static void drop (outbox_t *self, bool every, uint64_t task, uint32_t attempt)
     while (*self->tail) {
         item_t *item = *self->tail;
         offered = offered && item != self->unoffered;
-        bool mine = every || (item->piece.task == task && item->piece.attempt == attempt);
+        bool mine = every || (item->task == task && item->attempt == attempt);
         if (mine && !offered) {
             if (self->unoffered == item)
                 self->unoffered = item->next;

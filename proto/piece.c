@@ -8,8 +8,17 @@
 #include <string.h>
 
 #include "proto/msgpack_read.h"
+#include "proto/text.h"
 
-enum { FIELDS = 15, PART_FIELDS = 5 };
+enum {
+    FIELDS = 16,
+    PART_FIELDS = 5,
+    LATE_FIELDS = 4,
+    /* where the fields of fixed width lie, behind the head of the array and `run` */
+    EPOCH_AT = 3 + 2 + RUN_BYTES + 9 + 1,
+    POSITION_AT = EPOCH_AT + 9,
+    KIND_AT = POSITION_AT + 8
+};
 
 /* ---- encode ------------------------------------------------------------- */
 
@@ -34,12 +43,33 @@ static void pack_bytes (msgpack_packer *pack, const uint8_t *bytes, size_t n)
     msgpack_pack_bin_body (pack, bytes, n);
 }
 
+/* With its NUL, so that who decodes it can use it where it lies. */
+static void pack_text (msgpack_packer *pack, const char *text)
+{
+    size_t n = strlen (text) + 1;
+    msgpack_pack_str (pack, n);
+    msgpack_pack_str_body (pack, text, n);
+}
+
+static bool late_fits (const piece_t *piece)
+{
+    size_t sum = 0;
+    if (piece->nlate > PIECE_MAX_LATE)
+        return false;
+    for (size_t i = 0; i < piece->nlate; i++)
+        sum += strlen (piece->late[i].name) + strlen (piece->late[i].dtype) + 2;
+    return sum <= PIECE_LATE_BYTES;
+}
+
 size_t piece_encode (const piece_t *piece, uint8_t *out)
 {
-    /* Everything fits in PIECE_MAX_HEADER with as many parts as there may be,
+    /* Everything fits in PIECE_MAX_HEADER with as much of it as there may be,
      * so that the packing below cannot fail. */
-    _Static_assert(200 + PIECE_MAX_PARTS * 46 < PIECE_MAX_HEADER, "header too small");
-    if (piece->nparts > PIECE_MAX_PARTS || piece->payload > UINT32_MAX)
+    _Static_assert(200 + PIECE_MAX_PARTS * 46 + PIECE_MAX_LATE * 21 + PIECE_LATE_BYTES <
+                       PIECE_MAX_HEADER,
+                   "header too small");
+    if (piece->nparts > PIECE_MAX_PARTS || piece->payload > UINT32_MAX ||
+        !late_fits (piece))
         return 0;
     header_t header = {.out = out};
     msgpack_packer pack;
@@ -64,12 +94,35 @@ size_t piece_encode (const piece_t *piece, uint8_t *out)
         msgpack_pack_uint64 (&pack, part->bytes);
         msgpack_pack_uint64 (&pack, part->xxh3);
     }
+    msgpack_pack_array (&pack, piece->nlate);
+    for (size_t i = 0; i < piece->nlate; i++) {
+        const late_t *late = &piece->late[i];
+        msgpack_pack_array (&pack, LATE_FIELDS);
+        msgpack_pack_uint64 (&pack, late->table);
+        msgpack_pack_uint64 (&pack, late->item);
+        pack_text (&pack, late->name);
+        pack_text (&pack, late->dtype);
+    }
     pack_bytes (&pack, piece->digest, DIGEST_BYTES);
     msgpack_pack_double (&pack, piece->seconds);
     msgpack_pack_double (&pack, piece->cpu);
     msgpack_pack_uint64 (&pack, piece->rss);
     msgpack_pack_bin (&pack, piece->payload);
     return header.n;
+}
+
+static void put_number (uint8_t *at, uint64_t value)
+{
+    for (int i = 0; i < 8; i++)
+        at[i] = (uint8_t) (value >> (56 - 8 * i));
+}
+
+void piece_stamp (uint8_t *header, uint32_t epoch, uint64_t position, bool empty)
+{
+    put_number (header + EPOCH_AT, epoch);
+    put_number (header + POSITION_AT, position);
+    if (empty)
+        header[KIND_AT] = PIECE_EMPTY;
 }
 
 /* ---- decode ------------------------------------------------------------- */
@@ -140,11 +193,32 @@ static bool get_part (mp_cursor_t *in, part_t *part)
 {
     uint64_t fields;
     return get_array (in, &fields) && fields == PART_FIELDS &&
-           get_number32 (in, MSG_MAX_TABLES, &part->table) &&
+           get_number32 (in, MSG_MAX_TABLES + PIECE_MAX_LATE, &part->table) &&
            get_number (in, UINT64_MAX, &part->row) &&
            get_number (in, UINT64_MAX, &part->rows) &&
            get_number (in, UINT32_MAX, &part->bytes) &&
            get_number (in, UINT64_MAX, &part->xxh3);
+}
+
+/* A text with its NUL, of at most *left bytes, which it takes away. */
+static bool get_text (mp_cursor_t *in, uint64_t *left, const char **text)
+{
+    mp_token_t token;
+    if (!mp_next (in, &token) || token.type != MP_STR || !token.shortest ||
+        token.count == 0 || token.count > *left || token.bytes[token.count - 1] != 0)
+        return false;
+    *left -= token.count;
+    *text = (const char *) token.bytes;
+    return text_is_utf8 (*text, (size_t) token.count - 1);
+}
+
+static bool get_late (mp_cursor_t *in, uint64_t *left, late_t *late)
+{
+    uint64_t fields;
+    return get_array (in, &fields) && fields == LATE_FIELDS &&
+           get_number32 (in, MSG_MAX_TABLES + PIECE_MAX_LATE, &late->table) &&
+           get_number (in, UINT64_MAX, &late->item) && get_text (in, left, &late->name) &&
+           get_text (in, left, &late->dtype);
 }
 
 static int wrong (sluice_error_t *err, const char *what)
@@ -152,11 +226,24 @@ static int wrong (sluice_error_t *err, const char *what)
     return sluice_fail (err, SLUICE_EPROTO, "malformed piece: %s", what);
 }
 
+static int get_all_late (mp_cursor_t *in, piece_t *piece, sluice_error_t *err)
+{
+    uint64_t nlate, left = PIECE_LATE_BYTES;
+    if (!get_array (in, &nlate) || nlate > PIECE_MAX_LATE)
+        return wrong (err, "late tables");
+    piece->nlate = (size_t) nlate;
+    for (size_t i = 0; i < piece->nlate; i++)
+        if (!get_late (in, &left, &piece->late[i]) ||
+            (i > 0 && piece->late[i].table <= piece->late[i - 1].table))
+            return wrong (err, "a late table");
+    return 0;
+}
+
 static int get_fields (mp_cursor_t *in, piece_t *piece, sluice_error_t *err)
 {
     uint64_t fields, kind, epoch, nparts;
     if (!get_array (in, &fields) || fields != FIELDS)
-        return wrong (err, "not an array of 15");
+        return wrong (err, "not an array of 16");
     if (!get_bytes (in, piece->run, RUN_BYTES))
         return wrong (err, "run");
     if (!get_fixed (in, UINT64_MAX, &piece->token))
@@ -182,6 +269,8 @@ static int get_fields (mp_cursor_t *in, piece_t *piece, sluice_error_t *err)
     for (size_t i = 0; i < piece->nparts; i++)
         if (!get_part (in, &piece->parts[i]))
             return wrong (err, "a part");
+    if (get_all_late (in, piece, err) == -1)
+        return -1;
     if (!get_bytes (in, piece->digest, DIGEST_BYTES))
         return wrong (err, "digest");
     if (!get_seconds (in, &piece->seconds) || !get_seconds (in, &piece->cpu))
@@ -228,7 +317,7 @@ int piece_decode (const void *header, size_t n, uint64_t payload_bytes, piece_t 
 {
     memset (piece, 0, sizeof *piece);
     if (n > PIECE_MAX_HEADER)
-        return wrong (err, "a header of more than 8 KiB");
+        return wrong (err, "a header of more than 16 KiB");
     mp_cursor_t in = {.at = header, .end = (const uint8_t *) header + n};
     if (get_fields (&in, piece, err) == -1 || check (piece, payload_bytes, err) == -1) {
         memset (piece, 0, sizeof *piece);

@@ -8,7 +8,7 @@
  * end they are one valid msgpack document:
  *
  *   [run, token, epoch, position, kind, task, attempt, first, stop,
- *    parts, digest, seconds, cpu, rss, payload]
+ *    parts, late, digest, seconds, cpu, rss, payload]
  *
  * The payload is the rows of the parts, one part behind the other, rows as
  * they lie in memory (packed dtype of the table).
@@ -22,13 +22,17 @@
  *          header with this kind and a payload frame of no bytes: its `payload`
  *          still says what was offered. It may also have no parts.
  *
+ * Tables below `ntables` are those of the plan, and number `ntables` is the table
+ * of row counts that the emitter keeps: see calc/emitter.h. Higher numbers are the
+ * worker's own for tables that were met late, with their first rows. `late` says
+ * what these are; a piece names those that its attempt has rows of by then and
+ * that no earlier piece of the attempt has named, so that it comes before all
+ * that needs it.
+ *
  * `position` is the sum of the costs of all pieces of this node, run and
  * epoch-independent stream before this one; the cost of a piece is the bytes
  * of both frames. position, epoch and token have a fixed width in the header,
  * so that its length is known before they are.
- *
- * Table number `ntables` (one past the job's own) is the table of row counts
- * that the emitter keeps: see calc/emitter.h.
  */
 #ifndef PROTO_PIECE_H
 #define PROTO_PIECE_H
@@ -43,8 +47,11 @@
 typedef enum { PIECE_DATA = 0, PIECE_DONE = 1, PIECE_EMPTY = 2 } piece_kind_t;
 
 enum {
-    PIECE_MAX_PARTS = MSG_MAX_TABLES + 1,
-    PIECE_MAX_HEADER = 8 << 10,
+    PIECE_MAX_LATE = 64,               /* tables met late: of a worker, and of a run */
+    PIECE_LATE_BYTES = 8 << 10,        /* names and dtypes of those of a worker */
+    /* Tails of all tables, and counts of rows in two parts. */
+    PIECE_MAX_PARTS = MSG_MAX_TABLES + PIECE_MAX_LATE + 2,
+    PIECE_MAX_HEADER = 16 << 10,       /* holds all these at once */
     CHUNK_BYTES = 1 << 20,             /* aim for one chunk of a table */
     ROW_MAX_BYTES = 64 << 20           /* a larger row is refused at the plan */
 };
@@ -56,6 +63,13 @@ typedef struct {
     uint64_t bytes;                    /* in the payload */
     uint64_t xxh3;                     /* XXH3-64 of those bytes */
 } part_t;
+
+/* A table that was met late. */
+typedef struct {
+    uint32_t table;                    /* its number in this attempt */
+    uint64_t item;                     /* the first one that has rows of it */
+    const char *name, *dtype;          /* decoded: they lie in the header */
+} late_t;
 
 typedef struct {
     uint8_t run[RUN_BYTES];
@@ -69,6 +83,8 @@ typedef struct {
                                           after SHED). DATA: the items assigned */
     size_t nparts;
     part_t parts[PIECE_MAX_PARTS];
+    size_t nlate;
+    late_t late[PIECE_MAX_LATE];       /* numbers rise */
     uint8_t digest[DIGEST_BYTES];      /* DONE: sum mod 2^128 over its items (invariant I6),
                                           little-endian */
     double seconds, cpu;               /* DONE: of the task */
@@ -78,12 +94,17 @@ typedef struct {
 
 /* Encode the header of a piece into `out` (PIECE_MAX_HEADER bytes); returns
  * its length, which does not depend on token, epoch, position and kind. 0 if it
- * has more than PIECE_MAX_PARTS parts or its payload 4 GiB. */
+ * has more parts, late tables or bytes of their names and dtypes (with a NUL each)
+ * than there can be, or its payload 4 GiB. */
 size_t piece_encode (const piece_t *piece, uint8_t *out);
+
+/* Set in an encoded header what is known only when it is pushed. */
+void piece_stamp (uint8_t *header, uint32_t epoch, uint64_t position, bool empty);
 
 /* Decode a header that came from anybody; checks it against the length of
  * the payload frame, that parts tile the payload in whole rows, and all
- * bounds. For EMPTY the payload frame may have any length. Whether `row`,
+ * bounds. Names and dtypes of late tables are UTF-8 and point into `header`; what
+ * they say is for the caller to check. For EMPTY the payload frame may have any length. Whether `row`,
  * `rows` and the table fit the run, and the xxh3 of the bytes, is for the
  * caller to check. */
 int piece_decode (const void *header, size_t n, uint64_t payload_bytes, piece_t *piece,

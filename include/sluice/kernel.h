@@ -71,8 +71,10 @@ uint64_t sluice_plan_seed (const sluice_plan_t *plan);
 /* Say how many items there are; 0 is refused when the plan is complete. */
 int sluice_plan_items (sluice_plan_t *plan, uint64_t items, sluice_error_t *err);
 
-/* Declare an output table, of rows of a record dtype. Tables are numbered 0,
- * 1, ... in the order declared. At most 64. Names may hold '/' for groups. */
+/* Declare an output table, of rows of any dtype: a record, or |u1 for bytes,
+ * (3)<f8 for vectors. Tables are numbered 0, 1, ... in the order declared. At most
+ * 64. Names may hold '/' for groups. What is declared is in the output even if it
+ * has no rows; see sluice_table for tables of which that is not known. */
 int sluice_plan_table (sluice_plan_t *plan, const char *name, const char *dtype,
                        sluice_error_t *err);
 
@@ -113,6 +115,16 @@ int sluice_inputs_file (sluice_inputs_t *inputs, const char *path, sluice_error_
  * call was wrong): return -1 from run then. */
 int sluice_emit (sluice_task_t *task, uint64_t item, unsigned table, const void *rows,
                  size_t n);
+
+/* The number, for sluice_emit, of the table `name` with rows of `dtype`, which may
+ * be any dtype (a record or not). It need not be declared in plan: a table is made
+ * with its first rows, and where no item has any there is none. The number is
+ * this worker's own and stays. In a run the same name always has the same dtype: a
+ * different one fails the task, by name of both. At most 64 tables of a run are met
+ * like this. Returns -1 when it cannot be (the reason is kept for the task's
+ * failure): return -1 from run then. */
+int sluice_table (sluice_task_t *task, const char *name, const char *dtype,
+                  sluice_error_t *err);
 
 /* Call before starting item `next`. True: return 0 from run now; the items
  * from `next` on are given to another worker. Calling it is optional, and

@@ -57,7 +57,7 @@ static void save_pieces (random_t *r)
         piece_t piece;
         uint8_t header[PIECE_MAX_HEADER];
         random_piece (r, &piece);
-        if (piece.kind == PIECE_DONE && piece.nparts < 2)
+        if (piece.kind == PIECE_DONE && (piece.nparts < 2 || piece.nlate < 2))
             continue;
         save ("piece", names[piece.kind], header, piece_encode (&piece, header));
         seen[piece.kind] = true;

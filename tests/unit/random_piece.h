@@ -24,13 +24,21 @@ static inline void random_piece (random_t *r, piece_t *piece)
     piece->nparts = piece->kind == PIECE_DATA ? 1 : (size_t) random_below (r, 6);
     for (size_t i = 0; i < piece->nparts; i++) {
         part_t *part = &piece->parts[i];
-        part->table = (uint32_t) random_below (r, MSG_MAX_TABLES + 1);
+        part->table = (uint32_t) random_below (r, MSG_MAX_TABLES + PIECE_MAX_LATE + 1);
         part->row = random_number (r) / 2;
         part->rows = 1 + random_below (r, 10000);
         part->bytes = part->rows * (1 + random_below (r, 100));
         part->xxh3 = random_number (r);
         piece->payload += part->bytes;
     }
+    static const char *const names[] = {"", "t", "deep/m\xc3\xbcll"},
+                             *const dtypes[] = {"", "|u1", "{item:<u8, x:(3)<f8}"};
+    piece->nlate = (size_t) random_below (r, 4);
+    for (size_t i = 0; i < piece->nlate; i++)
+        piece->late[i] = (late_t){.table = (uint32_t) (20 * i + random_below (r, 20)),
+                                  .item = random_number (r),
+                                  .name = names[random_below (r, 3)],
+                                  .dtype = dtypes[random_below (r, 3)]};
     random_fill (r, piece->digest, sizeof piece->digest);
     piece->seconds = (double) random_below (r, 100000) / 1000;
     piece->cpu = (double) random_below (r, 100000) / 1000;

@@ -2,6 +2,7 @@
  * v. 2.0 (LICENSE). */
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -664,4 +665,117 @@ Test (emitter, refuses_tables_that_do_not_fit)
     for (size_t i = 0; i <= MSG_MAX_TABLES; i++)
         many[i] = one[0];
     cr_assert_null (emitter_new (many, MSG_MAX_TABLES + 1, segment, &sink, &err));
+}
+
+/* ---- tables that are met late ------------------------------------------- */
+
+/* Keeps what the pieces said of late tables. */
+static char said[1000];
+
+static int hear (void *arg, uint32_t handle, const piece_t *piece)
+{
+    box_t *box = arg;
+    box->taken[handle - 100] = false;
+    box->pieces++;
+    size_t n = strlen (said);
+    for (size_t i = 0; i < piece->nlate; i++)
+        n += (size_t) snprintf (said + n, sizeof said - n, "%u@%llu %s %s; ",
+                                piece->late[i].table,
+                                (unsigned long long) piece->late[i].item,
+                                piece->late[i].name, piece->late[i].dtype);
+    for (size_t i = 0; i < piece->nparts; i++)
+        n += (size_t) snprintf (said + n, sizeof said - n, "%u:%llu ",
+                                piece->parts[i].table,
+                                (unsigned long long) piece->parts[i].rows);
+    snprintf (said + n, sizeof said - n, "%s", piece->kind == PIECE_DONE ? "." : "| ");
+    return 0;
+}
+
+Test (emitter, names_late_tables_once_before_they_are_needed)
+{
+    box_t *box = box_new (one, 1, 4);
+    box->sink.put = hear;
+    sluice_error_t err;
+    emitter_t *emitter = emitter_new (one, 1, box->bytes, &box->sink, &err);
+    cr_assert_not_null (emitter);
+    static uint64_t rows[131072];
+    task_t task = range (0, 9);
+    emitter_begin (emitter, &task);
+    cr_assert_eq (emitter_table (emitter, "x", "u8", &err), 2, "%s", err.text);
+    cr_assert_eq (emitter_table (emitter, "y/z", "(2)<f4", &err), 3);
+    cr_assert_eq (emitter_table (emitter, "x", "<u8", &err), 2);
+    cr_assert_eq (emitter_table (emitter, one[0].name, one[0].dtype, &err), 0);
+    cr_assert_eq (emitter_rows (emitter, 1, 3, rows, 0), 0, "no rows: not named");
+    cr_assert_eq (emitter_rows (emitter, 3, 2, rows, 1), 0);
+    cr_assert_eq (emitter_rows (emitter, 4, 2, rows, 131072), 0);
+    cr_assert_eq (emitter_rows (emitter, 5, 3, rows, 7), 0);
+    cr_assert_eq (emitter_done (emitter, 0, 0, 0), 0);
+    cr_assert_str_eq (said, "2@3 x <u8; 2:131072 | 3@5 y/z (2)<f4; 3:7 2:1 1:3 .");
+
+    /* Another task: numbers stay, and are named anew. */
+    said[0] = 0;
+    emitter_begin (emitter, &task);
+    cr_assert_eq (emitter_rows (emitter, 8, 3, rows, 1), 0);
+    cr_assert_eq (emitter_done (emitter, 0, 0, 0), 0);
+    cr_assert_str_eq (said, "3@8 y/z (2)<f4; 3:1 1:1 .");
+
+    /* A table is of one dtype; one that only an earlier task had is no hindrance. */
+    emitter_begin (emitter, &task);
+    cr_assert_eq (emitter_table (emitter, "x", "<f8", &err), 4);
+    cr_assert_eq (emitter_table (emitter, "x", "<u8", &err), -1);
+    cr_assert_not_null (strstr (err.text, "of dtype <u8: it is of dtype <f8"), "%s",
+                        err.text);
+    cr_assert_str_eq (emitter_error (emitter), err.text);
+    cr_assert_eq (emitter_rows (emitter, 8, 0, rows, 1), -1, "the task has ended");
+    emitter_begin (emitter, &task);
+    cr_assert_eq (emitter_table (emitter, "x", "<f8", &err), 4);
+    cr_assert_eq (emitter_rows (emitter, 0, 2, rows, 1), -1, "by number too");
+    emitter_destroy (&emitter);
+    box_destroy (box);
+}
+
+Test (emitter, refuses_late_tables_that_cannot_be)
+{
+    static const struct {
+        const char *name, *dtype, *says;
+    } bad[] = {{"", "<u8", "cannot name"},
+               {NULL, "<u8", "without a name"},
+               {"t", NULL, "without a name"},
+               {"t", "{a:", "table t"},
+               {"t", "{a:|u1@0, b:<f8@8}#16", "packed"},
+               {"t", "(200000)<f8", "must be declared in plan"},
+               {"sluice", "<u8", "Sluice's own"},
+               {"../t", "<u8", "cannot name"}};
+    box_t *box = box_new (one, 1, 2);
+    emitter_t *emitter = start (box, one);
+    sluice_error_t err;
+    task_t task = range (0, 9);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        emitter_begin (emitter, &task);
+        cr_assert_eq (emitter_table (emitter, bad[i].name, bad[i].dtype, &err), -1);
+        cr_assert_not_null (strstr (err.text, bad[i].says), "%s", err.text);
+        cr_assert_eq (emitter_done (emitter, 0, 0, 0), -1);
+    }
+    emitter_begin (emitter, &task);
+    cr_assert_eq (emitter_table (emitter, one[0].name, "<f4", &err), -1);
+    cr_assert_not_null (strstr (err.text, "the plan declares it"), "%s", err.text);
+    char name[200];
+    emitter_begin (emitter, &task);
+    for (int i = 0; i <= PIECE_MAX_LATE; i++) {
+        snprintf (name, sizeof name, "t%d", i);
+        cr_assert_eq (emitter_table (emitter, name, "<u8", &err),
+                      i < PIECE_MAX_LATE ? 2 + i : -1);
+    }
+    cr_assert_not_null (strstr (err.text, "64 tables"), "%s", err.text);
+    emitter_destroy (&emitter);
+    emitter = start (box, one);
+    emitter_begin (emitter, &task);
+    int made = 0;
+    for (bool more = true; more; made += more) {
+        snprintf (name, sizeof name, "%0150d", made);
+        more = emitter_table (emitter, name, "<u8", &err) >= 0;
+    }
+    cr_assert_eq (made, PIECE_LATE_BYTES / 155);
+    emitter_destroy (&emitter);
+    box_destroy (box);
 }

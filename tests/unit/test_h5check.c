@@ -233,3 +233,69 @@ Test (h5check, names_the_first_difference)
     cr_assert_eq (check_diff (path, "/nowhere", &equal, why, &err), -1);
     cr_assert_eq (err.code, SLUICE_EINPUT);
 }
+
+/* ---- tables that were met late -------------------------------------------------- */
+
+/* An output of one item for each byte of `order`, which has its byte in table `x` if
+ * that is below 'n', else in table `y`; in this order. */
+static void make_late (const char *where, const char *order)
+{
+    sluice_error_t err = {0};
+    sluice_plan_t plan = {.items = ITEMS};
+    writer_options_t options = {.path = where, .run = play_run, .plan = &plan};
+    writer_t *writer = writer_new (&options, &err);
+    item_hash_t *hash = item_hash_new ();
+    cr_assert_not_null (writer, "%s", err.text);
+    for (; *order; order++) {
+        uint64_t item = (uint64_t) *order;
+        const char *name = *order < 'n' ? "x" : "y";
+        item_rows_t count = {7, item, item + 1, 1};
+        uint8_t payload[1 + sizeof count] = {(uint8_t) *order};
+        memcpy (payload + 1, &count, sizeof count);
+        piece_t piece = {.kind = PIECE_DONE,
+                         .task = item,
+                         .attempt = 1,
+                         .first = item,
+                         .stop = item + 1,
+                         .payload = sizeof payload,
+                         .nparts = 2,
+                         .nlate = 1};
+        memcpy (piece.run, play_run, RUN_BYTES);
+        piece.late[0] = (late_t){7, item, name, "|u1"};
+        piece.parts[0] = (part_t){7, 0, 1, 1, XXH3_64bits (payload, 1)};
+        piece.parts[1] =
+            (part_t){0, 0, 1, sizeof count, XXH3_64bits (&count, sizeof count)};
+        item_hash_begin (hash, name, item);
+        item_hash_rows (hash, payload, 1);
+        item_hash_end (hash, piece.digest);
+        cr_assert_eq (writer_piece (writer, 0, &piece, payload, &err), 0, "%s", err.text);
+    }
+    item_hash_destroy (&hash);
+    cr_assert_eq (writer_finish (writer, "cancelled", &err), 0, "%s", err.text);
+    writer_destroy (&writer);
+}
+
+Test (h5check, compares_late_tables_by_name)
+{
+    sluice_error_t err = {0};
+    check_report_t report, second;
+    bool equal;
+    char why[500];
+    make_late (path, "azby");
+    make_late (other, "yzba");
+    cr_assert_eq (check_file (path, &report, &err), 0, "%s", err.text);
+    cr_assert_eq (check_file (other, &second, &err), 0, "%s", err.text);
+    cr_assert_eq (report.rows, 4);
+    cr_assert_arr_eq (report.digest, second.digest, DIGEST_BYTES);
+    cr_assert_eq (check_diff (path, other, &equal, why, &err), 0, "%s", err.text);
+    cr_assert (equal, "%s", why);
+    cr_assert_eq (unlink (other), 0);
+    make_late (other, "ab");
+    cr_assert_eq (check_diff (path, other, &equal, why, &err), 0, "%s", err.text);
+    cr_assert_not (equal);
+    cr_assert_not_null (strstr (why, "table y is only in"), "%s", why);
+    cr_assert_eq (unlink (other), 0);
+    make_late (other, "abzx");
+    cr_assert_eq (check_diff (path, other, &equal, why, &err), 0, "%s", err.text);
+    cr_assert_not_null (strstr (why, "table y, item 120"), "%s", why);
+}

@@ -912,6 +912,12 @@ Test (nursery, pieces_that_cannot_be_cost_the_worker)
     piece.parts[0].rows = 1;
     piece.parts[0].table = 3;
     expect_bad_piece (&piece);
+    piece.nlate = 1;
+    piece.late[0] = (late_t){.table = 4, .name = "t", .dtype = "<f8"};
+    expect_bad_piece (&piece);
+    piece.late[0].table = 2;
+    piece.parts[0].table = 1;
+    expect_bad_piece (&piece);
     piece = good_piece ();
     piece.payload = 16;
     expect_bad_piece (&piece);

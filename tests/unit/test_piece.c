@@ -1,6 +1,7 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
+#define _GNU_SOURCE 1 /* memmem */
 #include <criterion/criterion.h>
 #include <msgpack.h>
 #include <stdlib.h>
@@ -24,6 +25,12 @@ Test (piece, header_and_payload_survive_the_way)
         cr_assert_gt (n, 0);
         cr_assert_eq (piece_decode (header, n, piece.payload, &back, &err), 0, "%s",
                       err.text);
+        for (size_t k = 0; k < piece.nlate && k < back.nlate; k++) {
+            cr_assert_str_eq (piece.late[k].name, back.late[k].name);
+            cr_assert_str_eq (piece.late[k].dtype, back.late[k].dtype);
+            back.late[k].name = piece.late[k].name;
+            back.late[k].dtype = piece.late[k].dtype;
+        }
         cr_assert_eq (memcmp (&piece, &back, sizeof piece), 0);
     }
 }
@@ -47,13 +54,13 @@ Test (piece, frames_end_to_end_are_one_msgpack_document)
     cr_assert_eq (msgpack_unpack_next (&tree, (char *) document, n + 70000, &end),
                   MSGPACK_UNPACK_SUCCESS);
     cr_assert_eq (tree.data.type, MSGPACK_OBJECT_ARRAY);
-    cr_assert_eq (tree.data.via.array.size, 15);
+    cr_assert_eq (tree.data.via.array.size, 16);
     const msgpack_object *fields = tree.data.via.array.ptr;
     cr_expect_eq (fields[1].via.u64, piece.token);
     cr_expect_eq (fields[3].via.u64, piece.position);
-    cr_expect_eq (fields[14].type, MSGPACK_OBJECT_BIN);
-    cr_expect_eq (fields[14].via.bin.size, 70000);
-    cr_expect_eq (fields[14].via.bin.ptr[69999], 'x');
+    cr_expect_eq (fields[15].type, MSGPACK_OBJECT_BIN);
+    cr_expect_eq (fields[15].via.bin.size, 70000);
+    cr_expect_eq (fields[15].via.bin.ptr[69999], 'x');
     msgpack_unpacked_destroy (&tree);
     free (document);
 }
@@ -74,6 +81,24 @@ Test (piece, length_is_known_before_token_epoch_and_position)
     }
 }
 
+Test (piece, a_stamp_changes_what_it_says)
+{
+    random_t r = {17};
+    uint8_t header[PIECE_MAX_HEADER], wanted[PIECE_MAX_HEADER];
+    for (int i = 0; i < 200; i++) {
+        piece_t piece;
+        random_piece (&r, &piece);
+        size_t n = piece_encode (&piece, header);
+        piece.epoch = (uint32_t) random_u64 (&r);
+        piece.position = random_u64 (&r);
+        if (i % 2)
+            piece.kind = PIECE_EMPTY;
+        piece_stamp (header, piece.epoch, piece.position, i % 2);
+        cr_assert_eq (piece_encode (&piece, wanted), n);
+        cr_assert_arr_eq (header, wanted, n);
+    }
+}
+
 Test (piece, the_largest_header_fits)
 {
     piece_t piece = {.kind = PIECE_DONE, .nparts = PIECE_MAX_PARTS};
@@ -88,6 +113,58 @@ Test (piece, the_largest_header_fits)
     piece.nparts = 0;
     piece.payload++;
     cr_expect_eq (piece_encode (&piece, header), 0);
+}
+
+Test (piece, late_tables_are_bounded)
+{
+    piece_t piece = {.kind = PIECE_DONE, .nparts = PIECE_MAX_PARTS}, back;
+    piece.task = piece.first = piece.stop = piece.rss = UINT64_MAX;
+    piece.attempt = UINT32_MAX;
+    for (size_t i = 0; i < PIECE_MAX_PARTS; i++)
+        piece.parts[i] = (part_t){.table = 128,
+                                  .row = UINT64_MAX - (1 << 20),
+                                  .rows = 1 << 20,
+                                  .bytes = 1 << 20,
+                                  .xxh3 = UINT64_MAX};
+    piece.payload = PIECE_MAX_PARTS << 20;
+    piece.nlate = PIECE_MAX_LATE;
+    char text[PIECE_LATE_BYTES + 1];
+    memset (text, 'x', sizeof text);
+    text[PIECE_LATE_BYTES - 2 * PIECE_MAX_LATE] = 0; /* the others are empty */
+    for (size_t i = 0; i < PIECE_MAX_LATE; i++)
+        piece.late[i] = (late_t){(uint32_t) (65 + i), UINT64_MAX, "", i ? "" : text};
+    uint8_t header[PIECE_MAX_HEADER];
+    size_t n = piece_encode (&piece, header);
+    cr_assert_gt (n, 0);
+    cr_expect_eq (piece_decode (header, n, piece.payload, &back, &err), 0, "%s",
+                  err.text);
+    cr_expect_str_eq (back.late[0].dtype, text);
+    piece.late[1].name = "y";
+    cr_expect_eq (piece_encode (&piece, header), 0, "a byte too many");
+    piece.late[1].name = "";
+    piece.nlate++;
+    cr_expect_eq (piece_encode (&piece, header), 0, "a table too many");
+    piece.nlate--;
+
+    piece.late[7].table = piece.late[6].table;
+    n = piece_encode (&piece, header);
+    cr_expect_eq (piece_decode (header, n, piece.payload, &back, &err), -1, "twice");
+    piece.late[7].table = 200;
+    n = piece_encode (&piece, header);
+    cr_expect_eq (piece_decode (header, n, piece.payload, &back, &err), -1, "too high");
+    piece.late[7].table = 72;
+    piece.late[7].name = "\xc3";
+    piece.late[0].name = piece.late[0].dtype = "";
+    n = piece_encode (&piece, header);
+    cr_expect_eq (piece_decode (header, n, piece.payload, &back, &err), -1, "not UTF-8");
+    piece.late[7].name = "ab";
+    n = piece_encode (&piece, header);
+    uint8_t *name = memmem (header, n, "ab", 3);
+    cr_assert_not_null (name);
+    name[1] = 0;
+    cr_expect_eq (piece_decode (header, n, piece.payload, &back, &err), -1, "two NULs");
+    name[1] = name[2] = 'b';
+    cr_expect_eq (piece_decode (header, n, piece.payload, &back, &err), -1, "no NUL");
 }
 
 Test (piece, cut_or_changed_headers_are_refused_or_consistent)
@@ -147,7 +224,7 @@ Test (piece, parts_must_tile_the_payload)
     bad.parts[1].row = UINT64_MAX - 3;
     cr_expect_eq (decodes (&bad, 52), -1, "rows past the end");
     bad = good;
-    bad.parts[0].table = MSG_MAX_TABLES + 1;
+    bad.parts[0].table = MSG_MAX_TABLES + PIECE_MAX_LATE + 1;
     cr_expect_eq (decodes (&bad, 52), -1, "no such table");
     bad = good;
     bad.kind = PIECE_DATA;

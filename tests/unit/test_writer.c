@@ -560,3 +560,255 @@ Test (writer, keeps_the_record)
     cr_assert_not_null (strstr (text, "given up: killed"));
     free (text);
 }
+
+/* ---- tables that are met late ------------------------------------------------- */
+
+/* A worker, whose pieces go straight to the writer. */
+typedef struct {
+    writer_t *writer;
+    emitter_t *emitter;
+    void *segment[8];
+    bool used[8];
+    sluice_error_t err;
+} hand_t;
+
+static void *hand_get (void *arg, bool wait, uint32_t *handle)
+{
+    hand_t *hand = arg;
+    (void) wait;
+    for (*handle = 0; *handle < 8; ++*handle)
+        if (!hand->used[*handle]) {
+            hand->used[*handle] = true;
+            return hand->segment[*handle];
+        }
+    return NULL;
+}
+
+static void hand_back (void *arg, uint32_t handle)
+{
+    ((hand_t *) arg)->used[handle] = false;
+}
+
+static int hand_put (void *arg, uint32_t handle, const piece_t *piece)
+{
+    hand_t *hand = arg;
+    piece_t ours = *piece;
+    memcpy (ours.run, play_run, RUN_BYTES);
+    hand_back (arg, handle);
+    return writer_piece (hand->writer, 0, &ours, hand->segment[handle], &hand->err);
+}
+
+static void hire (hand_t *hand, writer_t *writer)
+{
+    const emitter_sink_t sink = {hand, hand_get, hand_put, hand_back, NULL};
+    uint32_t bytes = segment_for (plan.tables, plan.ntables, NULL);
+    *hand = (hand_t){.writer = writer};
+    for (int i = 0; i < 8; i++)
+        hand->segment[i] = malloc (bytes);
+    hand->emitter = emitter_new (plan.tables, plan.ntables, bytes, &sink, &hand->err);
+    cr_assert_not_null (hand->emitter, "%s", hand->err.text);
+}
+
+static void fire (hand_t *hand)
+{
+    emitter_destroy (&hand->emitter);
+    for (int i = 0; i < 8; i++)
+        free (hand->segment[i]);
+}
+
+/* Items first <= i < stop have 1 + i % 3 rows i in each of these tables, so that
+ * their counts differ; asked for in this order. `end` false: no last piece. */
+static int labour (hand_t *hand, uint64_t task, uint64_t first, uint64_t stop,
+                   const char *const *names, size_t n, bool end)
+{
+    emitter_begin (hand->emitter, &(task_t){task, 1, first, stop});
+    for (uint64_t i = first; i < stop; i++)
+        for (size_t k = 0; k < n; k++) {
+            uint64_t rows[3] = {i, i, i};
+            int table = emitter_table (hand->emitter, names[k], "<u8", &hand->err);
+            if (table < 0 || emitter_rows (hand->emitter, i, (unsigned) table, rows,
+                                           (size_t) (1 + i % 3)) < 0)
+                return -1;
+        }
+    int rc = end ? emitter_done (hand->emitter, 1, 1, 1) : 0;
+    emitter_abort (hand->emitter);
+    return rc;
+}
+
+static bool has (const char *name)
+{
+    hid_t file = H5Fopen (path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    cr_assert_geq (file, 0);
+    bool there = H5Lexists (file, name, H5P_DEFAULT) > 0;
+    H5Fclose (file);
+    return there;
+}
+
+static const char *const ab[] = {"a", "b"}, *const ba[] = {"b", "a"}, *const c[] = {"c"};
+
+Test (writer, meets_tables_in_any_order)
+{
+    /* As many counts of rows as fill chunks of their own: 2 * 20,000 of 28 bytes. */
+    enum { MANY = 20000 };
+    char digest[2][2 * DIGEST_BYTES + 1];
+    for (int round = 0; round < 2; round++) {
+        sluice_error_t err = {0};
+        writer_t *writer = make_here ();
+        plan.items = 3 * MANY;
+        hand_t one, other;
+        hire (&one, writer);
+        hire (&other, writer);
+        cr_assert_eq (labour (&one, 1, 0, MANY, ab, 2, false), 0, "%s", one.err.text);
+        cr_assert_eq (writer_snapshot (writer, &err), 0, "%s", err.text);
+        cr_assert_not (has ("a"));
+        if (round == 0)
+            cr_assert_eq (labour (&one, 2, MANY, 2 * MANY, ab, 2, true), 0, "%s",
+                          one.err.text);
+        cr_assert_eq (labour (&other, 3, 2 * MANY, 3 * MANY, ba, 2, true), 0, "%s",
+                      other.err.text);
+        cr_assert_eq (writer_snapshot (writer, &err), 0, "%s", err.text);
+        cr_assert (has ("a") && has ("b"));
+        check (path, "running", round == 0 ? 2 * MANY : MANY);
+        if (round == 1)
+            cr_assert_eq (labour (&one, 2, MANY, 2 * MANY, ab, 2, true), 0, "%s",
+                          one.err.text);
+        /* An attempt that is dropped leaves no table behind. */
+        writer_drop (writer, 1, 1);
+        cr_assert_eq (labour (&other, 4, 0, 10, c, 1, false), 0, "%s", other.err.text);
+        writer_drop (writer, 4, 1);
+        cr_assert_eq (labour (&other, 5, 0, MANY, ab, 2, true), 0, "%s", other.err.text);
+        writer_totals_t totals;
+        writer_totals (writer, &totals);
+        digest_text (totals.digest, digest[round]);
+        cr_assert_eq (writer_finish (writer, "complete", &err), 0, "%s", err.text);
+        cr_assert_not (has ("c"));
+        cr_assert (has ("b_index"));
+        fire (&one);
+        fire (&other);
+        writer_destroy (&writer);
+        check (path, "complete", 3 * MANY);
+        cr_assert_eq (unlink (path), 0);
+    }
+    cr_assert_str_eq (digest[0], digest[1]);
+}
+
+Test (writer, fails_a_task_whose_table_cannot_be)
+{
+    sluice_error_t err = {0};
+    writer_t *writer = make_here ();
+    hand_t hand;
+    hire (&hand, writer);
+    cr_assert_eq (labour (&hand, 1, 0, 10, ab, 2, true), 0, "%s", hand.err.text);
+    static const struct {
+        const char *name, *dtype, *says;
+    } bad[] = {{"a", "<f8", "of dtype <f8: in this run it is of dtype <u8"},
+               {"a/x", "<u8", "'a/x' and 'a'"},
+               {"b_index", "<u8", "'b_index' and 'b_index'"},
+               {"small", "{n:<u8}", "table small"},
+               {"sluice/items", "<u8", "Sluice's own"},
+               {"z", "<u 8", "table z"},
+               {"z", "u8", "not canonical"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        uint64_t row = 0;
+        piece_t piece = {.kind = i % 2 ? PIECE_DATA : PIECE_DONE,
+                         .task = 100 + i,
+                         .attempt = 1,
+                         .first = 20,
+                         .stop = 30,
+                         .nparts = 1,
+                         .payload = sizeof row,
+                         .nlate = 1};
+        memcpy (piece.run, play_run, RUN_BYTES);
+        piece.late[0] = (late_t){PLAY_TABLES + 9, 20 + i, bad[i].name, bad[i].dtype};
+        piece.parts[0] =
+            (part_t){PLAY_TABLES + 9, 0, 1, sizeof row, XXH3_64bits (&row, sizeof row)};
+        cr_expect_eq (writer_piece (writer, 0, &piece, &row, &err), -1);
+        cr_expect_eq (err.code, SLUICE_EFAILED, "%s: %s", bad[i].name, err.text);
+        cr_expect_eq (writer_blamed (writer), 20 + i);
+        cr_expect_not_null (strstr (err.text, bad[i].says), "%s", err.text);
+        cr_expect_not (writer_disk_full (writer));
+        writer_drop (writer, 100 + i, 1);
+    }
+    /* Numbers that were not named, or are those of other tables. */
+    static const uint32_t numbers[] = {0, PLAY_TABLES, PLAY_TABLES + 1 + PIECE_MAX_LATE};
+    for (size_t i = 0; i < 3; i++) {
+        piece_t piece = {.kind = PIECE_DONE, .task = 200 + i, .attempt = 1, .nlate = 1};
+        memcpy (piece.run, play_run, RUN_BYTES);
+        piece.late[0] = (late_t){numbers[i], 0, "z", "<u8"};
+        cr_expect_eq (writer_piece (writer, 0, &piece, "", &err), -1);
+        cr_expect_eq (err.code, SLUICE_EPROTO, "%s", err.text);
+    }
+    /* A table whose task had no rows in it after all is not made. */
+    piece_t piece = {.kind = PIECE_DONE, .task = 300, .attempt = 1, .nlate = 1};
+    memcpy (piece.run, play_run, RUN_BYTES);
+    piece.late[0] = (late_t){PLAY_TABLES + 1, 0, "z", "<u8"};
+    piece.first = piece.stop = 40;
+    cr_expect_eq (writer_piece (writer, 0, &piece, "", &err), 0, "%s", err.text);
+    cr_assert_eq (writer_finish (writer, "failed", &err), 0, "%s", err.text);
+    cr_expect_not (has ("z"));
+    fire (&hand);
+    writer_destroy (&writer);
+    check (path, "failed", 10);
+}
+
+Test (writer, makes_no_table_for_a_piece_that_found_no_space)
+{
+    sluice_error_t err = {0};
+    writer_t *writer = make_here ();
+    hand_t hand;
+    hire (&hand, writer);
+    plan.items = 40000;
+    uint8_t before[DIGEST_BYTES];
+    writer_totals_t totals;
+    writer_totals (writer, &totals);
+    memcpy (before, totals.digest, sizeof before);
+    static uint64_t rows[140000];
+    piece_t piece = {.kind = PIECE_DATA,
+                     .task = 1,
+                     .attempt = 1,
+                     .stop = 1,
+                     .nparts = 1,
+                     .nlate = 1,
+                     .payload = 131072 * 8};
+    memcpy (piece.run, play_run, RUN_BYTES);
+    piece.late[0] = (late_t){PLAY_TABLES + 2, 0, "a", "<u8"};
+    piece.parts[0] =
+        (part_t){PLAY_TABLES + 2, 0, 131072, 131072 * 8, XXH3_64bits (rows, 131072 * 8)};
+    struct rlimit old, small;
+    getrlimit (RLIMIT_FSIZE, &old);
+    small = old;
+    small.rlim_cur = 4096;
+    signal (SIGXFSZ, SIG_IGN);
+    setrlimit (RLIMIT_FSIZE, &small);
+    cr_expect_eq (writer_piece (writer, 0, &piece, rows, &err), -1);
+    cr_expect (writer_disk_full (writer), "%s", err.text);
+    setrlimit (RLIMIT_FSIZE, &old);
+    cr_expect_eq (writer_piece (writer, 0, &piece, rows, &err), 0, "%s", err.text);
+
+    /* The tail fills the open chunk of `a`, which has to be written. */
+    item_rows_t count = {PLAY_TABLES + 2, 0, 1, 131072 + 131072};
+    uint8_t *payload = malloc (131072 * 8 + sizeof count);
+    memcpy (payload, rows, 131072 * 8);
+    memcpy (payload + 131072 * 8, &count, sizeof count);
+    piece.kind = PIECE_DONE;
+    piece.nlate = 0;
+    piece.nparts = 2;
+    piece.parts[0].row = 131072;
+    piece.parts[1] =
+        (part_t){PLAY_TABLES, 0, 1, sizeof count, XXH3_64bits (&count, sizeof count)};
+    piece.payload += sizeof count;
+    setrlimit (RLIMIT_FSIZE, &small);
+    cr_expect_eq (writer_piece (writer, 0, &piece, payload, &err), -1);
+    cr_expect (writer_disk_full (writer), "%s", err.text);
+    writer_totals (writer, &totals);
+    cr_expect_arr_eq (totals.digest, before, sizeof before);
+    setrlimit (RLIMIT_FSIZE, &old);
+    cr_expect_eq (writer_snapshot (writer, &err), 0, "%s", err.text);
+    cr_expect_not (has ("a"));
+    cr_expect_eq (writer_piece (writer, 0, &piece, payload, &err), 0, "%s", err.text);
+    cr_expect_eq (writer_snapshot (writer, &err), 0, "%s", err.text);
+    cr_expect (has ("a"));
+    fire (&hand);
+    free (payload);
+    writer_destroy (&writer);
+}
