@@ -183,7 +183,8 @@ static int take (run_options_t *o, int option, const char *value)
         good = o->has_seed = cmd_number (value, &o->seed);
         break;
     case OPT_CORES:
-        good = cmd_number (value, &number) && number >= 1 && number <= 100000;
+        good = cmd_number (value, &number) && number >= 1 &&
+               number <= 4096; /* as nodes take */
         o->cores = (unsigned) number;
         break;
     case OPT_DISK_WAIT:

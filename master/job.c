@@ -130,9 +130,9 @@ static int find_kernel (job_t *self, sluice_error_t *err)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     sluice_error_t why = {0};
     self->kernel_name = share_relative (self->share, path, &why);
-    int fd = self->kernel_name
-                 ? share_openat (self->share, self->kernel_name, O_RDONLY, 0, &why)
-                 : -1;
+    int fd = self->kernel_name ? share_openat (self->share, self->kernel_name,
+                                               O_RDONLY | O_NONBLOCK, 0, &why)
+                               : -1;
     if (fd >= 0) {
         self->kernel = kernel_load (fd, path, NULL, &why);
         close (fd);

@@ -189,7 +189,8 @@ static unsigned read_peers (const agent_t *self, char (*peer)[NETIF_TEXT], unsig
         beacon_t beacon;
         int file = entry->d_name[0] == '.'
                        ? -1
-                       : openat (fd, entry->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+                       : openat (fd, entry->d_name,
+                                 O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         ssize_t size = file >= 0 ? read (file, data, sizeof data) : -1;
         if (file >= 0)
             close (file);

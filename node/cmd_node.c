@@ -94,9 +94,12 @@ static int parse_number (const char *name, const char *text, bool suffix, uint64
         rest++;
     }
     if (!good || *rest || n == 0 || n > most)
-        return sluice_fail (err, SLUICE_EINPUT, "--%s %s: %s", name, text,
-                            suffix ? "a size is needed, such as 512M"
-                                   : "a number is needed");
+        return suffix
+                   ? sluice_fail (err, SLUICE_EINPUT,
+                                  "--%s %s: a size is needed, such as 512M", name, text)
+                   : sluice_fail (err, SLUICE_EINPUT,
+                                  "--%s %s: a number from 1 to %llu is needed", name,
+                                  text, (unsigned long long) most);
     *value = n;
     return 0;
 }

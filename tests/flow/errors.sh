@@ -56,6 +56,7 @@ refused 2 '--help' x.ini y.ini "${o[@]}"
 refused 2 "no-such-option.*--help" x.ini --no-such-option "${o[@]}"
 refused 2 "'many'" x.ini --cores many "${o[@]}"
 refused 2 "'0'" x.ini --cores 0 "${o[@]}"
+refused 2 "'5000'" x.ini --cores 5000 "${o[@]}"
 refused 2 "'64Q'" x.ini --window 64Q "${o[@]}"
 refused 2 '--serial' x.ini --serial --cores 2 "${o[@]}"
 refused 2 'nodes.txt' x.ini --nodes nodes.txt "${o[@]}"
@@ -97,6 +98,9 @@ echo 'int main;' >text.so
 printf '[general]\nkernel = text.so\n' >text-kernel.ini
 both 2 'text-kernel.ini:2.*text.so' text-kernel.ini
 : >nothing.so
+mkfifo pipe.so
+printf '[general]\nkernel = pipe.so\n' >pipe-kernel.ini
+both 2 'pipe-kernel.ini:2' pipe-kernel.ini
 printf '[general]\nkernel = nothing.so\n' >nothing-kernel.ini
 both 2 'nothing-kernel.ini:2' nothing-kernel.ini
 cat >abi.c <<'END'
