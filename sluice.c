@@ -3,8 +3,11 @@
 
 /* sluice - one binary, a subcommand for each thing to do */
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -45,7 +48,17 @@ static void help (FILE *out)
     fputs ("\nsluice COMMAND --help says more; so does man sluice.\n", out);
 }
 
-int main (int argc, char **argv)
+/* Who closed a standard stream must not get our messages, or a summary, into the
+ * file that would be opened as the next one with that number. */
+static void fill_standard (void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl (fd, F_GETFD) == -1 && errno == EBADF &&
+            open ("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
+            _exit (1);
+}
+
+static int command (int argc, char **argv)
 {
     if (argc < 2) {
         help (stderr);
@@ -65,4 +78,15 @@ int main (int argc, char **argv)
             return commands[i].run (argc - 1, argv + 1);
     fprintf (stderr, "sluice: '%s' is not a command; see: sluice --help\n", argv[1]);
     return 2;
+}
+
+int main (int argc, char **argv)
+{
+    fill_standard ();
+    int status = command (argc, argv);
+    if (fflush (stdout) == 0 && !ferror (stdout))
+        return status;
+    fprintf (stderr, "sluice: what was to be printed could not be: %s\n",
+             strerror (errno));
+    return status ? status : 1;
 }

@@ -6,8 +6,9 @@
  * The format is OpenQuake's: `name = value` under [sections] that mean
  * nothing, lines that begin with ';' or '#' are comments (behind a value they
  * are part of it), a value goes on over the lines that begin further in than its
- * name; their ends stay in it as '\n'. Names are kept as they are written. inih cuts lines at about 200 characters without saying so
- * (TRAPS), so it is handed whole logical lines of any length.
+ * name; their ends stay in it as '\n'. Names are kept as they are written. inih
+ * cuts lines at about 200 characters without saying so, so it is handed whole
+ * logical lines of any length.
  */
 #ifndef CALC_JOBFILE_H
 #define CALC_JOBFILE_H

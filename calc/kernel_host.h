@@ -86,7 +86,7 @@ sluice_inputs_t *inputs_new (const share_t *share, const sluice_params_t *params
 void inputs_destroy (sluice_inputs_t **self_p);
 
 /* The name of an HDF5 file that is still open in this process, "" if none:
- * nobody forks while there is one (TRAPS: HDF5 in parent and child). */
+ * nobody forks while there is one, since parent and child would share its offset. */
 const char *h5_still_open (void);
 
 /* ---- run ----------------------------------------------------------------- */

@@ -45,8 +45,9 @@ static int check_name (const sluice_plan_t *plan, const char *name, sluice_error
         name[n - 1] == '/' || strstr (name, "//"))
         return sluice_fail (err, SLUICE_EINPUT, "'%.200s' cannot name a dataset",
                             name ? name : "");
-    for (const char *part = name; part; part = strchr (part, '/'), part += part ? 1 : 0) {
+    for (const char *part = name, *next; part; part = next) {
         size_t length = strcspn (part, "/");
+        next = part[length] ? part + length + 1 : NULL;
         if ((length == 1 && part[0] == '.') || (length == 2 && !strncmp (part, "..", 2)))
             return sluice_fail (err, SLUICE_EINPUT, "'%s' cannot name a dataset", name);
     }
@@ -333,6 +334,8 @@ sluice_plan_t *plan_run (const kernel_t *kernel, const sluice_params_t *params,
         if (why.code == SLUICE_OK)
             sluice_fail (&why, SLUICE_EINPUT,
                          "the kernel's plan failed and did not say why");
+        if (why.code == SLUICE_EFAILED)
+            why.code = SLUICE_EINPUT; /* nothing was started, so no item failed */
         if (err)
             *err = why;
         goto error;

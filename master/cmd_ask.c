@@ -45,6 +45,35 @@ static size_t look (roster_t *roster, found_t *seen)
     return n;
 }
 
+/* The string that follows `name` in a node's answer, at most `size` - 1 bytes of it. */
+static const char *said (const char *text, const char *name, char *out, size_t size)
+{
+    const char *at = strstr (text, name);
+    at = at ? at + strlen (name) : "";
+    size_t n = strcspn (at, "\"");
+    snprintf (out, size, "%.*s", (int) (n < size ? n : size - 1), at);
+    return at;
+}
+
+/* What a node does, in words: its answer is JSON. */
+static void print_doing (const char *text)
+{
+    char busy[12], run[9], owner[64], job[64];
+    const char *at = strstr (text, "\"busy\": ");
+    snprintf (busy, sizeof busy, "%u", at ? (unsigned) strtoul (at + 8, NULL, 10) : 0);
+    at = strstr (text, "\"runs\": [");
+    if (!at || !strstr (at, "\"run\": \""))
+        fputs ("idle", stdout);
+    else
+        printf ("%s busy", busy);
+    while (at && (at = strstr (at, "{\"run\": \""))) {
+        at = said (at, "\"run\": \"", run, sizeof run);
+        at = said (at, "\"owner\": \"", owner, sizeof owner);
+        at = said (at, "\"job\": \"", job, sizeof job);
+        printf (", run %s (%s, %s)", run, job, owner);
+    }
+}
+
 int cmd_nodes (int argc, char **argv)
 {
     static const struct option options[] = {{"key", required_argument, NULL, 'k'},
@@ -59,9 +88,10 @@ int cmd_nodes (int argc, char **argv)
     while ((option = getopt_long (argc, argv, "h", options, NULL)) != -1) {
         if (option == 'h') {
             fputs ("Usage: sluice nodes [DIR] [--key FILE] [--json]\n\n"
-                   "List the nodes of the share around DIR (default: this folder) that "
-                   "answer\n"
-                   "now, and what they do.\n",
+                   "List the nodes of the share around DIR (default: this folder), how "
+                   "they\n"
+                   "were found (beacon or share), and what they do. --json: one object a "
+                   "line.\n",
                    stdout);
             return 0;
         }
@@ -94,10 +124,13 @@ int cmd_nodes (int argc, char **argv)
         answered += text != NULL;
         if (json && text)
             puts (text);
-        else if (!json)
-            printf ("%-16s %-28s %3u slots  %s  %s\n", seen[i].host, seen[i].endpoint,
-                    seen[i].slots, seen[i].by_beacon ? "beacon" : "share ",
-                    text ? text : "does not answer");
+        else if (!json) {
+            printf ("%-16s %-28s %3u slots  %s  ", seen[i].host, seen[i].endpoint,
+                    seen[i].slots, seen[i].by_beacon ? "beacon" : "share ");
+            if (text)
+                print_doing (text);
+            puts (text ? "" : "does not answer");
+        }
         free (text);
     }
     if (!answered) {

@@ -24,16 +24,17 @@ static bool asks_help (int argc, char **argv, const char *help)
 int cmd_show (int argc, char **argv)
 {
     sluice_error_t err = {0};
-    bool json = argc == 3 && strcmp (argv[2], "--json") == 0;
+    bool first = argc == 3 && strcmp (argv[1], "--json") == 0;
+    bool json = first || (argc == 3 && strcmp (argv[2], "--json") == 0);
     if (asks_help (
             argc, argv,
             "Usage: sluice show FILE [--json]\n\n"
             "What became of a run: status, totals, nodes, slowest tasks, failures.\n"))
         return 0;
-    if ((argc != 2 && !json) || argv[1][0] == '-')
+    const char *path = argc > 1 ? argv[first ? 2 : 1] : "-";
+    if ((argc != 2 && !json) || path[0] == '-')
         return cmd_usage ("show", "which file?");
-    if (json ? check_show_json (argv[1], stdout, &err)
-             : check_show (argv[1], stdout, 10, &err))
+    if (json ? check_show_json (path, stdout, &err) : check_show (path, stdout, 10, &err))
         return cmd_fail ("show", &err);
     return 0;
 }
@@ -93,10 +94,13 @@ int cmd_plot (int argc, char **argv)
     opterr = 0; /* the one line is ours */
     while ((option = getopt_long (argc, argv, "o:h", options, NULL)) != -1) {
         if (option == 'h') {
-            fputs (
-                "Usage: sluice plot FILE [-o PNG] [--imt IMT]\n\n"
-                "Draw the map of a scenario's median ground motion: a PNG beside FILE.\n",
-                stdout);
+            fputs ("Usage: sluice plot FILE [-o PNG] [--imt IMT]\n\n"
+                   "Draw the map of a scenario's median ground motion: a PNG beside "
+                   "FILE.\n\n"
+                   "  -o, --output PNG   write it here\n"
+                   "      --imt IMT      PGA, SA(1.0), ...; the first of the file if "
+                   "absent\n",
+                   stdout);
             return 0;
         }
         if (option == 'o')

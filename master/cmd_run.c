@@ -28,9 +28,9 @@ static const char HELP[] =
     "      --cores N          slots of this machine (default: all cores)\n"
     "      --no-local         do not compute on this machine\n"
     "      --no-network       only this machine, though there is a share\n"
-    "      --node ENDPOINT    a node, as tcp://HOST:PORT (may be repeated; then\n"
-    "                         this machine does not compute)\n"
-    "      --nodes FILE       nodes, one ENDPOINT a line\n"
+    "      --node ENDPOINT    a node besides those found, as tcp://HOST:PORT; may\n"
+    "                         be repeated; this machine does not compute then\n"
+    "      --nodes FILE       the same, one ENDPOINT a line\n"
     "      --key FILE         the cluster key, if not in the share\n"
     "      --window SIZE      result bytes held in memory here (64M, 1G)\n"
     "      --outbox SIZE      result bytes held by this machine's workers\n"
@@ -212,27 +212,30 @@ static int take (run_options_t *o, int option, const char *value)
     return good ? 0 : cmd_usage ("run", "'%s' is not a number that is right here", value);
 }
 
+static FILE *summary; /* what was standard output */
+
 static void print_json_text (const char *text)
 {
-    putchar ('"');
+    putc ('"', summary);
     for (const unsigned char *p = (const unsigned char *) text; *p; p++) {
         if (*p == '"' || *p == '\\')
-            printf ("\\%c", *p);
+            fprintf (summary, "\\%c", *p);
         else if (*p < 0x20)
-            printf ("\\u%04x", *p);
+            fprintf (summary, "\\u%04x", *p);
         else
-            putchar (*p);
+            putc (*p, summary);
     }
-    putchar ('"');
+    putc ('"', summary);
 }
 
-static void print_json (const job_t *job, const run_result_t *r)
+static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *err)
 {
     struct rusage usage;
     char digest[2 * DIGEST_BYTES + 1];
     getrusage (RUSAGE_SELF, &usage);
     digest_text (r->totals.digest, digest);
-    printf (
+    fprintf (
+        summary,
         "{\"run\":\"%s\",\"status\":\"%s\",\"tasks\":%llu,\"done\":%llu,\"failed\":%llu,"
         "\"retried\":%llu,\"rows\":%llu,\"bytes\":%llu,\"seconds\":%.3f,\"mb_per_s\":%."
         "1f,"
@@ -248,10 +251,26 @@ static void print_json (const job_t *job, const run_result_t *r)
         (unsigned long long) r->stale_frames, (unsigned long long) r->malformed,
         (unsigned long long) r->zap_refused);
     print_json_text (r->isa);
-    printf (",\"data_path\":\"%s\",\"digest\":\"%s\",\"output\":", r->data_path, digest);
+    fprintf (summary, ",\"data_path\":\"%s\",\"digest\":\"%s\",\"output\":", r->data_path,
+             digest);
     print_json_text (job->output);
-    puts ("}");
-    fflush (stdout);
+    fputs ("}\n", summary);
+    bool lost = ferror (summary);
+    if (fclose (summary) || lost)
+        return sluice_fail (err, SLUICE_EOUTPUT, "the summary could not be printed: %s",
+                            strerror (errno));
+    return 0;
+}
+
+/* Standard output is for the summary alone: what a kernel prints in this process
+ * goes where messages go. */
+static int keep_stdout (sluice_error_t *err)
+{
+    int fd = fcntl (STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    summary = fd < 0 ? NULL : fdopen (fd, "w");
+    if (summary && dup2 (STDERR_FILENO, STDOUT_FILENO) == STDOUT_FILENO)
+        return 0;
+    return sluice_fail (err, SLUICE_ESYSTEM, "standard output: %s", strerror (errno));
 }
 
 static void announce (const job_t *job)
@@ -290,6 +309,8 @@ static int run_job (const run_options_t *o)
 {
     sluice_error_t err = {0};
     run_result_t result;
+    if (o->json && keep_stdout (&err))
+        return cmd_fail ("run", &err);
     job_t *job = job_open (o, &err);
     if (!job)
         return cmd_fail ("run", &err);
@@ -297,12 +318,14 @@ static int run_job (const run_options_t *o)
     int rc = (o->serial ? run_serial : run_cluster) (job, &result, &err);
     int status =
         rc == 0 ? result.failed ? SLUICE_EFAILED : SLUICE_OK : sluice_exit_status (&err);
-    if (rc != 0)
+    if (rc != 0 && (err.code != SLUICE_ECANCELLED || o->quiet)) /* the summary says it */
         cmd_fail ("run", &err);
     if (rc == 0 || err.code == SLUICE_ECANCELLED)
         summarise (job, &result);
-    if (o->json)
-        print_json (job, &result);
+    if (o->json && print_json (job, &result, &err)) {
+        cmd_fail ("run", &err);
+        status = status ? status : SLUICE_EOUTPUT;
+    }
     job_destroy (&job);
     return status;
 }

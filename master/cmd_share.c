@@ -5,6 +5,7 @@
 
 #include "master/cmd.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,16 @@ int cmd_init (int argc, char **argv)
     }
     if (argc != 2 || argv[1][0] == '-')
         return cmd_usage ("init", "which folder? Name one that all machines see");
+    /* Jobs below a share inside another would miss the nodes of the outer one. */
+    share_t *around = share_find (argv[1], NULL);
+    char here[PATH_MAX];
+    if (around && !(realpath (argv[1], here) && !strcmp (here, share_root (around)))) {
+        sluice_fail (&err, SLUICE_EINPUT, "%s lies in the share %s already; use that",
+                     argv[1], share_root (around));
+        share_destroy (&around);
+        return cmd_fail ("init", &err);
+    }
+    share_destroy (&around);
     if (share_create (argv[1], &err))
         return cmd_fail ("init", &err);
     printf ("%s is a share now. On each machine: sluice node %s\n"

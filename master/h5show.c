@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "master/outread.h"
+#include "master/progress.h"
 #include "master/snapshot.h"
 
 enum { BLOCK_ROWS = 256 }; /* records read at once */
@@ -133,15 +134,14 @@ static const char *fixed (const char *text, size_t n, char out[1001])
     return out;
 }
 
-static const char *size_text (double bytes, char out[24])
+/* "item 7", or "items 7 to 9" of first <= i < stop. */
+static const char *items_text (uint64_t first, uint64_t stop, char out[64])
 {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    size_t i = 0;
-    while (bytes >= 1024 && i < 5) {
-        bytes /= 1024;
-        i++;
-    }
-    snprintf (out, 24, i ? "%.1f %s" : "%.0f %s", bytes, units[i]);
+    if (stop <= first + 1)
+        snprintf (out, 64, "item %llu", (unsigned long long) first);
+    else
+        snprintf (out, 64, "items %llu to %llu", (unsigned long long) first,
+                  (unsigned long long) stop - 1);
     return out;
 }
 
@@ -149,28 +149,30 @@ static const char *size_text (double bytes, char out[24])
 
 static void print_totals (const output_t *output, const record_t *record, FILE *out)
 {
-    char a[24], b[24], c[24];
+    char a[16], b[16], c[16];
     fprintf (out, "%s: %s\n", output->path, output->status);
     fprintf (out, "  job %s, kernel %s, seed %llu, run %s\n",
              *output->job ? output->job : "-", *output->kernel ? output->kernel : "-",
              (unsigned long long) output->seed, output->run);
     fprintf (out, "  started %s, %.1f s", output->started, output->seconds);
     if (output->seconds > 0)
-        fprintf (out, ", %s/s", size_text ((double) record->bytes / output->seconds, a));
-    fprintf (
-        out, "\n  %llu of %llu items in %llu tasks, %llu rows, %s; file %s, on disk %s\n",
-        (unsigned long long) record->items, (unsigned long long) output->items,
-        (unsigned long long) record->tasks, (unsigned long long) record->rows,
-        size_text ((double) record->bytes, a), size_text ((double) output->file_bytes, b),
-        size_text ((double) record->disk_bytes, c));
+        fprintf (out, ", %s/s",
+                 human_bytes ((double) record->bytes / output->seconds, a));
+    fprintf (out,
+             "\n  %llu of %llu items in %llu tasks, %llu rows, %s; file %s, on disk %s\n",
+             (unsigned long long) record->items, (unsigned long long) output->items,
+             (unsigned long long) record->tasks, (unsigned long long) record->rows,
+             human_bytes ((double) record->bytes, a),
+             human_bytes ((double) output->file_bytes, b),
+             human_bytes ((double) record->disk_bytes, c));
     fprintf (out, "  tasks took %.1f s, %.1f s of it on the CPU; at most %s of memory\n",
-             record->seconds, record->cpu, size_text ((double) record->rss, a));
+             record->seconds, record->cpu, human_bytes ((double) record->rss, a));
     if (*output->digest)
         fprintf (out, "  digest %s\n", output->digest);
     for (size_t i = 0; i < output->ntables; i++)
         fprintf (out, "  table %s: %llu rows, %s\n", output->tables[i].name,
                  (unsigned long long) output->tables[i].rows,
-                 size_text (
+                 human_bytes (
                      (double) (output->tables[i].rows * output->tables[i].row_bytes), a));
 }
 
@@ -187,7 +189,8 @@ static void print_nodes (const record_t *record, unsigned limit, FILE *out)
                  fixed (node->said.host, sizeof node->said.host, host), node->said.slots,
                  node->said.cores, fixed (node->said.isa, sizeof node->said.isa, isa),
                  (unsigned long long) node->tasks, node->seconds,
-                 size_text ((double) node->bytes, a), size_text ((double) node->rss, b));
+                 human_bytes ((double) node->bytes, a),
+                 human_bytes ((double) node->rss, b));
     }
     if (record->nnodes > limit)
         fprintf (out, "  and %zu more\n", record->nnodes - limit);
@@ -200,10 +203,11 @@ static void print_slowest (const record_t *record, FILE *out)
         fprintf (out, "slowest tasks\n");
     for (size_t i = 0; i < record->nslowest; i++) {
         const task_row_t *task = record->slowest + i;
-        fprintf (out, "  task %llu, items %llu to %llu: %.2f s on node %u, %s\n",
-                 (unsigned long long) task->task, (unsigned long long) task->first,
-                 (unsigned long long) task->stop, task->seconds, task->node,
-                 size_text ((double) task->bytes, a));
+        char items[64];
+        fprintf (out, "  task %llu, %s: %.2f s on node %u, %s\n",
+                 (unsigned long long) task->task,
+                 items_text (task->first, task->stop, items), task->seconds, task->node,
+                 human_bytes ((double) task->bytes, a));
     }
 }
 
@@ -216,12 +220,12 @@ static int print_failures (const output_t *output, unsigned limit, FILE *out,
         fprintf (out, "failed attempts: %llu\n", (unsigned long long) n);
     for (uint64_t i = n; i-- > 0 && n - i <= limit;) {
         failure_row_t row;
-        char reason[1001];
+        char reason[1001], items[64];
         if (rows_read (&output->failures, i, 1, &row, err) < 0)
             return -1;
-        fprintf (out, "  task %llu, attempt %u, items %llu to %llu, node %u%s: %s\n",
+        fprintf (out, "  task %llu, attempt %u, %s, node %u%s: %s\n",
                  (unsigned long long) row.task, row.attempt,
-                 (unsigned long long) row.first, (unsigned long long) row.stop, row.node,
+                 items_text (row.first, row.stop, items), row.node,
                  row.final ? ", given up" : ", tried again",
                  fixed (row.reason, sizeof row.reason, reason));
     }

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #include "calc/jobfile.h"
+#include "calc/scenario.h"
+#include "proto/text.h"
 
 uint64_t default_buffer (void)
 {
@@ -56,9 +58,14 @@ static int find_folder (job_t *self, sluice_error_t *err)
     copy = strdup (path);
     self->name = copy ? strdup (basename (copy)) : NULL;
     free (copy);
-    return self->folder && self->name
-               ? 0
-               : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    if (!self->folder || !self->name)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    /* It goes into messages and into the output, which are. */
+    if (!text_is_utf8 (self->folder, strlen (self->folder)) ||
+        !text_is_utf8 (self->name, strlen (self->name)))
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "%s: its path is not UTF-8; rename what is not", path);
+    return 0;
 }
 
 /* Share and key. Without a share around the job file the run is embedded and
@@ -112,7 +119,10 @@ static int find_kernel (job_t *self, sluice_error_t *err)
         if (!self->kernel)
             return sluice_params_fail (self->params, "calculation_mode", err, "%s",
                                        err ? err->text : "");
-        return asprintf (&self->kernel_name, "builtin:%s", mode) < 0 ? -1 : 0;
+        if (asprintf (&self->kernel_name, "builtin:%s", mode) < 0 ||
+            !(self->kernel_label = strdup (self->kernel_name)))
+            return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        return 0;
     }
     char *path = NULL;
     if (asprintf (&path, "%s%s%s", file[0] == '/' ? "" : self->folder,
@@ -130,7 +140,30 @@ static int find_kernel (job_t *self, sluice_error_t *err)
     free (path);
     if (!self->kernel)
         return sluice_params_fail (self->params, "kernel", err, "%s", why.text);
+    /* Without a share paths start from the root. */
+    if (asprintf (&self->kernel_label, "%s%s", share_confined (self->share) ? "" : "/",
+                  self->kernel_name) < 0)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     return 0;
+}
+
+/* A name that nothing reads is a slip of the pen as a rule. Kernels in C say
+ * nothing of what they read. */
+static void warn_of_unknown (const job_t *self)
+{
+    static const char *const ours[] = {"crash_limit", "items_per_task", "memory"};
+    if (kernel_api (self->kernel) != &scenario_kernel)
+        return;
+    for (size_t i = 0; i < sluice_params_count (self->params); i++) {
+        const char *name = sluice_params_name_at (self->params, i);
+        bool known = scenario_knows (name);
+        for (size_t k = 0; k < sizeof ours / sizeof *ours; k++)
+            known = known || !strcmp (name, ours[k]);
+        if (!known)
+            fprintf (stderr, "sluice run: %s:%u: %s: no such parameter here; ignored\n",
+                     sluice_params_file (self->params),
+                     sluice_params_line (self->params, name), name);
+    }
 }
 
 static int find_seed (job_t *self, sluice_error_t *err)
@@ -247,6 +280,7 @@ job_t *job_open (const run_options_t *options, sluice_error_t *err)
         plan_run (self->kernel, self->params, self->folder, self->share, self->seed, err);
     if (!self->plan)
         goto error;
+    warn_of_unknown (self);
     self->segment = segment_for (self->plan->tables, self->plan->ntables, err);
     if (!self->segment || check_window (self, err))
         goto error;
@@ -267,6 +301,7 @@ void job_destroy (job_t **self_p)
     share_destroy (&self->share);
     sluice_params_destroy (&self->params);
     free (self->kernel_name);
+    free (self->kernel_label);
     free (self->owner);
     free (self->output);
     free (self->folder);

@@ -40,7 +40,8 @@ typedef struct job {
     share_t *share;     /* the unconfined one if there is none */
     cluster_t *cluster; /* NULL: nobody but this machine */
     kernel_t *kernel;
-    char *kernel_name; /* as HELLO names it */
+    char *kernel_name;  /* as HELLO names it */
+    char *kernel_label; /* as a person knows it: the name, or the path from the share */
     sluice_plan_t *plan;
     uint64_t seed;
     uint32_t segment;
@@ -55,7 +56,7 @@ job_t *job_open (const run_options_t *options, sluice_error_t *err);
 void job_destroy (job_t **self_p);
 
 /* A window or outbox by default: an eighth of the memory that is free, at
- * most 1 GiB, at least 64 MiB (design, section 3). */
+ * most 1 GiB, at least 64 MiB. */
 uint64_t default_buffer (void);
 
 #endif

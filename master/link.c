@@ -3,6 +3,7 @@
 
 #include "master/link.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,8 @@ struct links {
     links_failed_fn *failed;
     void *failed_arg;
     trace_t *trace; /* NULL: none */
+    links_news_fn *news;
+    void *news_arg;
     bool stopped;
 };
 
@@ -111,6 +114,12 @@ void links_on_failed (links_t *self, links_failed_fn *fn, void *arg)
 void links_set_trace (links_t *self, trace_t *trace)
 {
     self->trace = trace;
+}
+
+void links_on_news (links_t *self, links_news_fn *fn, void *arg)
+{
+    self->news = fn;
+    self->news_arg = arg;
 }
 
 /* ---- sending ---------------------------------------------------------------- */
@@ -255,6 +264,28 @@ static void drop_task (void *arg, const task_t *task)
     wthread_drop (((links_t *) arg)->writer, task->task, task->attempt);
 }
 
+static void tell (links_t *self, const char *format, ...)
+    __attribute__ ((format (printf, 2, 3)));
+static void tell (links_t *self, const char *format, ...)
+{
+    char line[500];
+    va_list args;
+    va_start (args, format);
+    vsnprintf (line, sizeof line, format, args);
+    va_end (args);
+    if (self->news)
+        self->news (self->news_arg, line);
+}
+
+/* Was this endpoint given up before? */
+static bool gave_up (const links_t *self, const link_t *l)
+{
+    for (unsigned i = 0; i < self->nlinks; i++)
+        if (&self->links[i] != l && strcmp (self->links[i].endpoint, l->endpoint) == 0)
+            return true;
+    return false;
+}
+
 /* The node is gone, or has shown that it cannot be relied on. What it was
  * computing is pending again; what it still sends counts for nothing. */
 static void lose (links_t *self, link_t *l, const char *why)
@@ -262,8 +293,10 @@ static void lose (links_t *self, link_t *l, const char *why)
     unsigned node = (unsigned) (l - self->links);
     if (l->state == LINK_READY) {
         self->counts.lost++;
-        fprintf (stderr, "sluice: lost node %s (%s): %s; its tasks go to others\n",
-                 l->host, l->endpoint, why);
+        tell (self, "lost node %s (%s): %s; its tasks go to others", l->host, l->endpoint,
+              why);
+    } else if (!l->answered && !gave_up (self, l)) {
+        tell (self, "%s: %s; still trying", l->endpoint, why);
     }
     send_to (self, l, &(msg_t){.type = MSG_BYE, .text = {.text = (char *) why}});
     if (l->streaming)
@@ -272,6 +305,13 @@ static void lose (links_t *self, link_t *l, const char *why)
     sched_leave (self->sched, node, drop_task, self);
     gate_leave (self->gate, node);
     l->state = LINK_FREE;
+}
+
+void links_lose_local (links_t *self, const char *why)
+{
+    for (unsigned i = 0; i < self->nlinks; i++)
+        if (self->links[i].local && self->links[i].state)
+            lose (self, &self->links[i], why);
 }
 
 void links_destroy (links_t **self_p, const char *why)
@@ -358,6 +398,7 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
     snprintf (l->host, sizeof l->host, "%s", w->host);
     if (*w->lacks) {
         l->state = LINK_LACKS;
+        l->since = now_ms ();
         snprintf (self->counts.lacks, sizeof self->counts.lacks, "%s: %s", w->host,
                   w->lacks);
         return;
@@ -662,6 +703,12 @@ static void tick_link (links_t *self, link_t *l, int64_t now)
     unsigned node = (unsigned) (l - self->links);
     if (now - l->heard > SILENCE_MS) {
         lose (self, l, "no answer for 10 s");
+        return;
+    }
+    if (l->state == LINK_LACKS) {
+        /* What it lacks may come: memory that an ended run still has, a file. */
+        if (now - l->since > LACKS_MS)
+            lose (self, l, "asked anew");
         return;
     }
     if (l->state == LINK_HELLO && now - l->since > OPEN_MS) {

@@ -25,7 +25,7 @@ typedef enum {
     LINK_FREE = 0,
     LINK_HELLO, /* HELLO sent; it may be there, and opening its inputs */
     LINK_READY, /* WELCOME came: it computes */
-    LINK_LACKS  /* it cannot take part; kept so as not to ask again */
+    LINK_LACKS  /* it cannot take part; asked again after a while */
 } link_state_t;
 
 typedef struct {
@@ -90,6 +90,9 @@ void links_tick (links_t *self, int64_t now);
 /* A piece left memory (WTHREAD_WROTE), or the writer refused it. */
 void links_written (links_t *self, const wthread_event_t *event);
 
+/* The embedded node has died: what it was computing is pending again. */
+void links_lose_local (links_t *self, const char *why);
+
 /* Give this task up, wherever it is: its node stops it, what came of it is dropped,
  * and its items are failed for good, with the reason "cancelled". As
  * sched_cancel. */
@@ -118,5 +121,9 @@ unsigned links_size (const links_t *self);
 typedef void (links_failed_fn) (void *arg, const link_t *link, const msg_failed_t *failed,
                                 uint64_t first, uint64_t stop, bool final);
 void links_on_failed (links_t *self, links_failed_fn *fn, void *arg);
+
+/* A line for the person: a node that was lost, or that never answered. */
+typedef void (links_news_fn) (void *arg, const char *line);
+void links_on_news (links_t *self, links_news_fn *fn, void *arg);
 
 #endif

@@ -16,12 +16,17 @@
 #include <unistd.h>
 
 struct local {
-    pid_t pid;
+    pid_t pid;    /* -1: none */
     int lifetime; /* our end; the node ends when it closes */
-    char *endpoint;
+    int starts;   /* after the first */
+    char *folder, *root;
+    char endpoint[128];
+    const char *args[24]; /* its command; what follows is pointed to */
+    char lifetime_text[16], ready_text[16], slots[16], outbox[24], memory[24];
 };
 
-enum { READY_MS = 10000, STOP_MS = 10000 };
+/* A node that dies again and again does so because of what it is given. */
+enum { READY_MS = 10000, STOP_MS = 10000, MOST_STARTS = 3 };
 
 char *local_folder (sluice_error_t *err)
 {
@@ -56,103 +61,146 @@ void local_folder_remove (char **folder_p)
     *folder_p = NULL;
 }
 
-/* In the child: become `sluice node`. */
-static void exec_node (const job_t *job, const char *endpoint, int lifetime, int ready)
+/* The words of the command `sluice node`, but for the two pipes. */
+static int make_args (local_t *self, const job_t *job, sluice_error_t *err)
 {
-    char fd[2][16], number[3][32];
-    const char *args[24];
+    const run_options_t *o = &job->options;
+    uint64_t outbox = o->outbox ? o->outbox : default_buffer ();
+    bool good = true;
     int n = 0;
-    snprintf (fd[0], sizeof fd[0], "%d", lifetime);
-    snprintf (fd[1], sizeof fd[1], "%d", ready);
-    args[n++] = "sluice";
-    args[n++] = "node";
-    args[n++] = "--embedded";
-    args[n++] = fd[0];
-    args[n++] = "--ready";
-    args[n++] = fd[1];
-    args[n++] = "--endpoint";
-    args[n++] = endpoint;
-    if (job->options.cores) {
-        snprintf (number[0], sizeof number[0], "%u", job->options.cores);
-        args[n++] = "--slots";
-        args[n++] = number[0];
+    self->args[n++] = "sluice";
+    self->args[n++] = "node";
+    self->args[n++] = "--embedded";
+    self->args[n++] = self->lifetime_text;
+    self->args[n++] = "--ready";
+    self->args[n++] = self->ready_text;
+    self->args[n++] = "--endpoint";
+    self->args[n++] = self->endpoint;
+    snprintf (self->outbox, sizeof self->outbox, "%llu", (unsigned long long) outbox);
+    self->args[n++] = "--outbox";
+    self->args[n++] = self->outbox;
+    if (o->cores) {
+        snprintf (self->slots, sizeof self->slots, "%u", o->cores);
+        self->args[n++] = "--slots";
+        self->args[n++] = self->slots;
     }
-    snprintf (number[1], sizeof number[1], "%llu",
-              (unsigned long long) (job->options.outbox ? job->options.outbox
-                                                        : default_buffer ()));
-    args[n++] = "--outbox";
-    args[n++] = number[1];
-    if (job->options.memory) {
-        snprintf (number[2], sizeof number[2], "%llu",
-                  (unsigned long long) job->options.memory);
-        args[n++] = "--memory";
-        args[n++] = number[2];
+    if (o->memory) {
+        snprintf (self->memory, sizeof self->memory, "%llu",
+                  (unsigned long long) o->memory);
+        self->args[n++] = "--memory";
+        self->args[n++] = self->memory;
     }
-    if (job->options.confine)
-        args[n++] = "--confine";
-    if (share_confined (job->share))
-        args[n++] = share_root (job->share);
-    args[n] = NULL;
-    fcntl (lifetime, F_SETFD, 0);
-    fcntl (ready, F_SETFD, 0);
-    /* Ctrl-C is for the master, which ends the node in order. */
-    setpgid (0, 0);
-    execv ("/proc/self/exe", (char **) args);
-    _exit (127);
+    if (o->confine)
+        self->args[n++] = "--confine";
+    if (share_confined (job->share)) {
+        self->args[n++] = self->root = strdup (share_root (job->share));
+        good = self->root != NULL;
+    }
+    return good ? 0 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+}
+
+/* Start the process. `ready` (our end) becomes readable when it is. There may
+ * be threads: the child does nothing but system calls. */
+static int launch (local_t *self, int *ready_fd, sluice_error_t *err)
+{
+    int lifetime[2] = {-1, -1}, ready[2] = {-1, -1};
+    sigset_t none;
+    sigemptyset (&none);
+    if (pipe2 (lifetime, O_CLOEXEC) || pipe2 (ready, O_CLOEXEC)) {
+        sluice_fail (err, SLUICE_ESYSTEM, "cannot start the embedded node: %s",
+                     strerror (errno));
+        goto done;
+    }
+    snprintf (self->lifetime_text, sizeof self->lifetime_text, "%d", lifetime[0]);
+    snprintf (self->ready_text, sizeof self->ready_text, "%d", ready[1]);
+    self->pid = fork ();
+    if (self->pid == 0) {
+        sigprocmask (SIG_SETMASK, &none, NULL);
+        fcntl (lifetime[0], F_SETFD, 0);
+        fcntl (ready[1], F_SETFD, 0);
+        /* Ctrl-C is for the master, which ends the node in order. */
+        setpgid (0, 0);
+        execv ("/proc/self/exe", (char **) self->args);
+        _exit (127);
+    }
+    if (self->pid < 0) {
+        sluice_fail (err, SLUICE_ESYSTEM, "cannot fork: %s", strerror (errno));
+    } else {
+        self->lifetime = lifetime[1];
+        *ready_fd = ready[0];
+        lifetime[1] = ready[0] = -1;
+    }
+done:
+    for (int i = 0; i < 2; i++) {
+        if (lifetime[i] >= 0)
+            close (lifetime[i]);
+        if (ready[i] >= 0)
+            close (ready[i]);
+    }
+    return self->pid > 0 ? 0 : -1;
 }
 
 local_t *local_start (const job_t *job, const char *folder, sluice_error_t *err)
 {
-    int lifetime[2] = {-1, -1}, ready[2] = {-1, -1};
-    local_t *self = calloc (1, sizeof *self);
-    if (!self || asprintf (&self->endpoint, "ipc://%s/node", folder) < 0 ||
-        pipe2 (lifetime, O_CLOEXEC) || pipe2 (ready, O_CLOEXEC)) {
-        sluice_fail (err, SLUICE_ESYSTEM, "cannot start the embedded node: %s",
-                     strerror (errno));
-        goto error;
-    }
-    self->pid = fork ();
-    if (self->pid == 0) {
-        sigset_t none;
-        sigemptyset (&none);
-        sigprocmask (SIG_SETMASK, &none, NULL);
-        exec_node (job, self->endpoint, lifetime[0], ready[1]);
-    }
-    close (lifetime[0]);
-    close (ready[1]);
-    lifetime[0] = ready[1] = -1;
-    self->lifetime = lifetime[1];
-    if (self->pid < 0) {
-        sluice_fail (err, SLUICE_ESYSTEM, "cannot fork: %s", strerror (errno));
-        goto error;
-    }
-    struct pollfd poll_ready = {.fd = ready[0], .events = POLLIN};
+    int ready = -1, got;
     char byte;
-    int got;
+    local_t *self = calloc (1, sizeof *self);
+    if (!self) {
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        return NULL;
+    }
+    self->lifetime = -1;
+    self->pid = -1;
+    self->folder = strdup (folder);
+    if (!self->folder) {
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        goto error;
+    }
+    snprintf (self->endpoint, sizeof self->endpoint, "ipc://%s/node", folder);
+    if (make_args (self, job, err) || launch (self, &ready, err))
+        goto error;
+    struct pollfd poll_ready = {.fd = ready, .events = POLLIN};
     while ((got = poll (&poll_ready, 1, READY_MS)) < 0 && errno == EINTR)
         ;
-    if (got <= 0 || read (ready[0], &byte, 1) != 1) {
-        sluice_fail (err, SLUICE_ESYSTEM, "the embedded node did not start");
-        goto error;
-    }
-    close (ready[0]);
-    return self;
+    bool good = got > 0 && read (ready, &byte, 1) == 1;
+    close (ready);
+    if (good)
+        return self;
+    sluice_fail (err, SLUICE_ESYSTEM, "the embedded node did not start");
 error:
-    for (int i = 0; i < 2; i++) {
-        if (ready[i] >= 0)
-            close (ready[i]);
-        if (lifetime[i] >= 0 && !(self && self->lifetime == lifetime[i]))
-            close (lifetime[i]);
-    }
-    if (self && self->pid > 0) {
-        local_stop (&self);
-    } else if (self) {
-        if (self->lifetime > 0)
-            close (self->lifetime);
-        free (self->endpoint);
-        free (self);
-    }
+    local_stop (&self);
     return NULL;
+}
+
+bool local_ended (local_t *self, char *how, size_t size)
+{
+    int status;
+    if (self->pid <= 0 || waitpid (self->pid, &status, WNOHANG) != self->pid)
+        return false;
+    self->pid = -1;
+    close (self->lifetime);
+    self->lifetime = -1;
+    if (WIFSIGNALED (status))
+        snprintf (how, size, "killed by signal %d (%s)", WTERMSIG (status),
+                  strsignal (WTERMSIG (status)));
+    else
+        snprintf (how, size, "ended with status %d", WEXITSTATUS (status));
+    return true;
+}
+
+int local_again (local_t *self, sluice_error_t *err)
+{
+    int ready = -1;
+    if (self->starts >= MOST_STARTS)
+        return sluice_fail (err, SLUICE_ENONODES, "it died %d times", self->starts + 1);
+    self->starts++;
+    /* A new name: what was on its way to the dead one must not reach this one. */
+    snprintf (self->endpoint, sizeof self->endpoint, "ipc://%s/node%d", self->folder,
+              self->starts + 1);
+    if (launch (self, &ready, err))
+        return -1;
+    close (ready); /* whoever connects waits until it listens */
+    return 0;
 }
 
 const char *local_endpoint (const local_t *self)
@@ -165,9 +213,11 @@ void local_stop (local_t **self_p)
     local_t *self = *self_p;
     if (!self)
         return;
-    close (self->lifetime);
+    if (self->lifetime >= 0)
+        close (self->lifetime);
     const struct timespec step = {.tv_nsec = 5000000};
-    for (int waited = 0; waitpid (self->pid, NULL, WNOHANG) == 0; waited += 5) {
+    for (int waited = 0; self->pid > 0 && waitpid (self->pid, NULL, WNOHANG) == 0;
+         waited += 5) {
         if (waited >= STOP_MS) {
             kill (self->pid, SIGKILL); /* its spawner sees it and cleans up */
             waitpid (self->pid, NULL, 0);
@@ -175,7 +225,8 @@ void local_stop (local_t **self_p)
         }
         nanosleep (&step, NULL);
     }
-    free (self->endpoint);
+    free (self->folder);
+    free (self->root);
     free (self);
     *self_p = NULL;
 }

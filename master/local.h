@@ -11,6 +11,7 @@
 #ifndef MASTER_LOCAL_H
 #define MASTER_LOCAL_H
 
+#include <stdbool.h>
 #include "master/job.h"
 
 typedef struct local local_t;
@@ -23,6 +24,11 @@ void local_folder_remove (char **folder_p);
 /* Start the node and wait until it is ready (10 s at most). Call before any
  * thread exists: it forks. */
 local_t *local_start (const job_t *job, const char *folder, sluice_error_t *err);
+/* Has it died? Then `how`, for a person. Said once. */
+bool local_ended (local_t *self, char *how, size_t size);
+/* Start it again after that, at another endpoint; does not wait until it is
+ * ready. -1: it died too often (4 times), or the system refused. */
+int local_again (local_t *self, sluice_error_t *err);
 /* Its endpoint. */
 const char *local_endpoint (const local_t *self);
 /* Ends the node with all its workers; waits for it (10 s at most). */

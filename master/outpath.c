@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,6 +236,29 @@ int outpath_publish (outpath_t *self, sluice_error_t *err)
     self->published = true;
     fsync (self->folder); /* not all file systems know this for folders */
     return 0;
+}
+
+int outpath_still_there (const outpath_t *self, int fd, bool by_name, sluice_error_t *err)
+{
+    struct stat ours, named;
+    if (!self->published || fstat (fd, &ours) < 0)
+        return 0;
+    if (ours.st_nlink == 0)
+        return sluice_fail (err, SLUICE_EOUTPUT,
+                            "output %s: somebody removed it while it was being written",
+                            self->path);
+    if (!by_name || (fstatat (self->folder, self->base, &named, 0) == 0 &&
+                     named.st_dev == ours.st_dev && named.st_ino == ours.st_ino))
+        return 0;
+    char link[40], now[PATH_MAX];
+    snprintf (link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink (link, now, sizeof now - 1);
+    now[n < 0 ? 0 : n] = '\0';
+    return sluice_fail (
+        err, SLUICE_EOUTPUT,
+        "output %s: somebody renamed or replaced it while it was being written; all of "
+        "it is in %s",
+        self->path, now);
 }
 
 void outpath_release (outpath_t **self_p)

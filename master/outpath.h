@@ -10,6 +10,7 @@
 #ifndef MASTER_OUTPATH_H
 #define MASTER_OUTPATH_H
 
+#include <stdbool.h>
 #include "calc/kernel_host.h"
 
 typedef struct outpath outpath_t;
@@ -23,6 +24,10 @@ outpath_t *outpath_take (const char *path, bool force, const sluice_plan_t *plan
                          const uint8_t *run, int *fd, sluice_error_t *err);
 /* Give the file its name. */
 int outpath_publish (outpath_t *self, sluice_error_t *err);
+/* Is the file, open as `fd`, still there? `by_name`: under its own name, too. If
+ * not (SLUICE_EOUTPUT) the text says what became of it. */
+int outpath_still_there (const outpath_t *self, int fd, bool by_name,
+                         sluice_error_t *err);
 /* Give the lock back and remove its file, and the output if it has no name yet. */
 void outpath_release (outpath_t **self_p);
 

@@ -5,9 +5,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { BAR = 24 };
+enum { BAR = 24, LEAST_BAR = 6 };
 
 void progress_init (progress_t *self, bool quiet)
 {
@@ -18,11 +19,11 @@ void progress_init (progress_t *self, bool quiet)
 
 const char *human_bytes (double bytes, char out[16])
 {
-    static const char *unit[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
     int i = 0;
-    for (; bytes >= 999.5 && i < 5; i++)
-        bytes /= 1000;
-    snprintf (out, 16, bytes < 10 && i ? "%.1f %s" : "%.0f %s", bytes, unit[i]);
+    for (; bytes >= 1023.5 && i < 5; i++)
+        bytes /= 1024;
+    snprintf (out, 16, i ? "%.1f %s" : "%.0f %s", bytes, units[i]);
     return out;
 }
 
@@ -33,6 +34,32 @@ static const char *human_time (double seconds, char out[24])
         snprintf (out, 24, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
     else
         snprintf (out, 24, "%ld:%02ld", s / 60, s % 60);
+    return out;
+}
+
+/* The columns that a line may take: one that wraps could not be written over. */
+static int room_for (bool terminal)
+{
+    struct winsize window = {0};
+    if (!terminal)
+        return 1000;
+    return ioctl (STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1
+               ? window.ws_col - 1
+               : 79;
+}
+
+/* "[###...] " of at most `room` columns, or nothing. */
+static const char *bar_text (double part, int room, char out[BAR + 4])
+{
+    int n = room - 3 < BAR ? room - 3 : BAR, at = 0;
+    if (n >= LEAST_BAR) {
+        out[at++] = '[';
+        for (int i = 0; i < n; i++)
+            out[at++] = i < (int) (part * n) ? '#' : '.';
+        out[at++] = ']';
+        out[at++] = ' ';
+    }
+    out[at] = '\0';
     return out;
 }
 
@@ -47,29 +74,25 @@ void progress_show (progress_t *self, const progress_state_t *state)
     self->last_bytes = state->bytes;
     double part =
         state->items ? (double) (state->done + state->failed) / (double) state->items : 0;
-    char bytes[16], speed[16], eta[24] = "-:--", bar[BAR + 1];
-    if (part > 0.001)
-        human_time (state->seconds * (1 - part) / part, eta);
-    for (int i = 0; i < BAR; i++)
-        bar[i] = i < (int) (part * BAR) ? '#' : '.';
-    bar[BAR] = '\0';
+    char bytes[16], speed[16], eta[24], bar[BAR + 4];
     char line[256];
     int n = snprintf (
-        line, sizeof line,
-        "[%s] %3d %%  %llu/%llu items  %s  %s/s  %u node%s %u core%s  ETA %s", bar,
+        line, sizeof line, "%3d %%  %llu/%llu items  %s  %s/s  %u node%s %u core%s",
         (int) (100 * part), (unsigned long long) state->done,
         (unsigned long long) state->items, human_bytes ((double) state->bytes, bytes),
         human_bytes (self->rate, speed), state->nodes, state->nodes == 1 ? "" : "s",
-        state->cores, state->cores == 1 ? "" : "s", eta);
+        state->cores, state->cores == 1 ? "" : "s");
+    if (part > 0.001 && n < (int) sizeof line)
+        n += snprintf (line + n, sizeof line - (size_t) n, "  ETA %s",
+                       human_time (state->seconds * (1 - part) / part, eta));
     if (state->failed && n < (int) sizeof line)
         n += snprintf (line + n, sizeof line - (size_t) n, "  %llu FAILED",
                        (unsigned long long) state->failed);
     if (state->waiting && n < (int) sizeof line)
         snprintf (line + n, sizeof line - (size_t) n, "  (%s)", state->waiting);
-    if (self->terminal)
-        fprintf (stderr, "\r\033[K%s", line);
-    else
-        fprintf (stderr, "%s\n", line);
+    int room = room_for (self->terminal);
+    bar_text (part, room - (int) strlen (line), bar);
+    fprintf (stderr, self->terminal ? "\r\033[K%s%.*s" : "%s%.*s\n", bar, room, line);
     self->shown = self->terminal;
     fflush (stderr);
 }

@@ -34,7 +34,7 @@ void progress_show (progress_t *self, const progress_state_t *state);
 /* End the line, so that other text may follow. */
 void progress_end (progress_t *self);
 
-/* "1.5 GB" in powers of 1000; `out` of 16 bytes. */
+/* "1.5 GiB" in powers of 1024; `out` of 16 bytes. */
 const char *human_bytes (double bytes, char out[16]);
 
 #endif

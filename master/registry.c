@@ -25,22 +25,40 @@ struct registry {
     char *folder; /* to be removed with it, or NULL */
 };
 
-/* Where runs without a share are found: a folder of this user's own. */
-static char *private_folder (void)
+/* Is it a folder of this user's own, after making it if need be? Somebody else's
+ * is not trusted. */
+static bool make_private (const char *path)
+{
+    struct stat st;
+    return (mkdir (path, 0700) == 0 || errno == EEXIST) && lstat (path, &st) == 0 &&
+           S_ISDIR (st.st_mode) && st.st_uid == getuid () && !(st.st_mode & 077);
+}
+
+/* Where runs without a share are found: a folder of this user's own. Some
+ * sessions (su, cron) name a run folder that is not there or another's. */
+static char *private_folder (sluice_error_t *err)
 {
     const char *base = getenv ("XDG_RUNTIME_DIR");
     char *path = NULL;
-    int n = base && *base ? asprintf (&path, "%s/sluice", base)
-                          : asprintf (&path, "/tmp/sluice-%u", (unsigned) getuid ());
-    if (n < 0)
-        return NULL;
-    struct stat st;
-    if ((mkdir (path, 0700) && errno != EEXIST) || lstat (path, &st) ||
-        !S_ISDIR (st.st_mode) || st.st_uid != getuid () || (st.st_mode & 077)) {
-        free (path); /* somebody else's: do not trust it */
+    if (base && *base) {
+        if (asprintf (&path, "%s/sluice", base) < 0)
+            path = NULL;
+        else if (make_private (path))
+            return path;
+        free (path);
+    }
+    if (asprintf (&path, "/tmp/sluice-%u", (unsigned) getuid ()) < 0) {
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
         return NULL;
     }
-    return path;
+    if (make_private (path))
+        return path;
+    sluice_fail (err, SLUICE_ESYSTEM,
+                 "cannot register the run: %s is not a folder for this user alone; set "
+                 "XDG_RUNTIME_DIR to one that is",
+                 path);
+    free (path);
+    return NULL;
 }
 
 /* The text of `name = TEXT` in a record. */
@@ -109,7 +127,7 @@ registry_t *registry_enter (const job_t *job, const char *tcp, const char *ipc,
             asprintf (&self->path, "%s/master", folder) < 0)
             goto error;
     } else {
-        folder = private_folder ();
+        folder = private_folder (err);
         if (!folder || asprintf (&self->path, "%s/%s", folder, job->run_name) < 0)
             goto error;
         forget_dead (folder);
@@ -187,7 +205,8 @@ static bool read_record (const char *path, registered_t *out)
  * what can be such a folder, and is this user's, is removed. */
 static void remove_sockets (const char *ipc)
 {
-    char folder[256];
+    char folder[256], own[32]; /* not the folder of records: private_folder */
+    snprintf (own, sizeof own, "sluice-%u", (unsigned) getuid ());
     const char *base = getenv ("XDG_RUNTIME_DIR");
     const char *bases[] = {"/tmp", base && *base ? base : "/tmp"};
     const char *end = strrchr (ipc, '/');
@@ -199,8 +218,9 @@ static void remove_sockets (const char *ipc)
         size_t n = strlen (bases[i]);
         const char *name = folder + n + 1;
         if (strncmp (folder, bases[i], n) || folder[n] != '/' ||
-            strncmp (name, "sluice-", 7) || strchr (name, '/') || lstat (folder, &st) ||
-            !S_ISDIR (st.st_mode) || st.st_uid != getuid ())
+            strncmp (name, "sluice-", 7) || strchr (name, '/') ||
+            strcmp (name, own) == 0 || lstat (folder, &st) || !S_ISDIR (st.st_mode) ||
+            st.st_uid != getuid ())
             continue;
         char *copy = strdup (folder);
         local_folder_remove (&copy);
@@ -253,7 +273,7 @@ size_t registry_list (const share_t *share, registered_t *runs, size_t max)
         n = list_folder (folder, "/master", runs, max);
         free (folder);
     }
-    folder = private_folder ();
+    folder = private_folder (NULL);
     if (folder)
         n += list_folder (folder, "", runs + n, max - n);
     free (folder);

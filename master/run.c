@@ -100,6 +100,11 @@ static void on_failed (void *arg, const link_t *link, const msg_failed_t *f,
     }
 }
 
+static void on_news (void *arg, const char *line)
+{
+    say (arg, "%s", line);
+}
+
 static const char *waiting_for (run_t *self, const links_counts_t *nodes)
 {
     if (self->disk_full)
@@ -321,6 +326,29 @@ static void name_nodes (run_t *self, int64_t now)
         links_add (self->links, local_endpoint (self->local), true, NULL, NULL);
 }
 
+/* The embedded node has died: its successor gets what it had. */
+static void check_local (run_t *self)
+{
+    char how[80], why[120];
+    sluice_error_t err = {0};
+    if (!self->local || !local_ended (self->local, how, sizeof how))
+        return;
+    snprintf (why, sizeof why, "this machine's node was %s", how);
+    progress_end (&self->progress);
+    links_lose_local (self->links, why);
+    self->named_at = 0; /* link to it at once */
+    if (local_again (self->local, &err) == 0)
+        return;
+    say (self, "this machine takes no part any more: %s", err.text);
+    local_stop (&self->local);
+    if (!self->roster) { /* nor does any other */
+        sluice_fail (&self->error, SLUICE_ENONODES,
+                     "the node of this machine, the only one, was %s: %s", how, err.text);
+        self->status = "stopped";
+        finish (self);
+    }
+}
+
 /* Nobody computes: how long is that all right? */
 static void check_nodes (run_t *self, int64_t now)
 {
@@ -335,7 +363,7 @@ static void check_nodes (run_t *self, int64_t now)
     bool hopeless = nodes.lacking && !self->roster && !self->had_node;
     if (!hopeless && now - self->alone_since < FIRST_NODE_MS)
         return;
-    if (nodes.lacking)
+    if (*nodes.lacks && !self->had_node)
         sluice_fail (&self->error, SLUICE_ENONODES, "no node can take part: %s",
                      nodes.lacks);
     else if (self->had_node)
@@ -393,6 +421,8 @@ static int loop (run_t *self)
         read_roster (self);
         int64_t now = now_ms ();
         if (self->phase == PHASE_RUN)
+            check_local (self);
+        if (self->phase == PHASE_RUN)
             name_nodes (self, now);
         links_tick (self->links, now);
         check_end (self, now);
@@ -420,7 +450,7 @@ static int open_signals (run_t *self, sluice_error_t *err)
                : sluice_fail (err, SLUICE_ESYSTEM, "signalfd: %s", strerror (errno));
 }
 
-/* Sockets and descriptors for many nodes (TRAPS: 3 descriptors a socket). */
+/* Sockets and descriptors for many nodes (a socket takes three). */
 static void raise_limits (void)
 {
     struct rlimit limit;
@@ -475,13 +505,13 @@ static bool wants_local (const job_t *job)
     return !job->options.no_local && job->options.nnodes == 0;
 }
 
-static writer_t *open_writer (job_t *job, sluice_error_t *err)
+writer_t *run_open_writer (job_t *job, sluice_error_t *err)
 {
     return writer_new (&(writer_options_t){.path = job->output,
                                            .force = job->options.force,
                                            .run = job->run,
                                            .job = job->name,
-                                           .kernel = job->kernel_name,
+                                           .kernel = job->kernel_label,
                                            .plan = job->plan,
                                            .rate = job->options.rate,
                                            .packed_max = job->options.window / 4},
@@ -501,7 +531,7 @@ static int set_up (run_t *self, sluice_error_t *err)
     if (wants_local (job) && !(self->local = local_start (job, self->folder, err)))
         return -1;
     char *inputs = write_inputs (self, err);
-    writer_t *writer = inputs ? open_writer (job, err) : NULL;
+    writer_t *writer = inputs ? run_open_writer (job, err) : NULL;
     if (writer && job->begun)
         job->begun (job);
     self->context = zmq_ctx_new ();
@@ -518,6 +548,7 @@ static int set_up (run_t *self, sluice_error_t *err)
         links_set_inputs (self->links, inputs);
         links_set_trace (self->links, self->trace);
         links_on_failed (self->links, on_failed, self);
+        links_on_news (self->links, on_news, self);
     }
     free (inputs);
     if (!self->links)

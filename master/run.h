@@ -35,12 +35,16 @@ int run_cluster (job_t *job, run_result_t *result, sluice_error_t *err);
 /* Run it in this process: no fork, no socket, the same digest. */
 int run_serial (job_t *job, run_result_t *result, sluice_error_t *err);
 
+/* The writer of this job's output. */
+writer_t *run_open_writer (job_t *job, sluice_error_t *err);
+
 /* The constants that matter to people: in one place, with their reasons. */
 enum {
     PING_MS = 1000,        /* a node is asked each second... */
     SILENCE_MS = 10000,    /* ...and lost after ten without a word (I9) */
     STALL_MS = 10000,      /* granted and nothing came: RESYNC; doubled each time */
     FIRST_NODE_MS = 30000, /* with --node or --no-local: then exit 3 */
+    LACKS_MS = 5000,       /* a node that could not take part is asked again */
     OPEN_MS = 600000       /* a kernel's open may read large inputs */
 };
 

@@ -6,7 +6,7 @@
  * Items 0 <= i < n are pending, running, done or failed; all of it is kept
  * as ranges, so ten million items cost nothing until they are cut. A task is
  * a range cut for one node when it has a free slot: guided self-scheduling
- * towards `target` seconds each, smaller at the end (design, section 9).
+ * towards `target` seconds each, smaller at the end.
  *
  * A failed range of several items is cut around the item where it failed and
  * tried again; an item that failed alone `crash_limit` times is failed for

@@ -28,10 +28,15 @@ typedef struct {
 
 static volatile sig_atomic_t interrupted;
 
+/* The second one ends us at once (SA_RESETHAND): a kernel may hang. */
 static void on_signal (int number)
 {
+    static const char text[] =
+        "sluice run: interrupted; waiting for the kernel (once more to end at once)\n";
     (void) number;
     interrupted = 1;
+    if (write (STDERR_FILENO, text, sizeof text - 1) < 0)
+        return;
 }
 
 static void *sink_get (void *arg, bool wait, uint32_t *handle)
@@ -157,8 +162,14 @@ static int host_open (host_t *h, serial_t *self, sluice_error_t *err)
     if (!h->inputs || !h->emitter)
         goto done;
     const sluice_kernel_t *api = kernel_api (h->kernel);
-    if (api->open && api->open (h->inputs, &h->state, err))
+    if (api->open && api->open (h->inputs, &h->state, err)) {
+        if (err->code == SLUICE_OK)
+            sluice_fail (err, SLUICE_EINPUT, "its open failed and did not say why");
+        sluice_fail_at (err, "%s", api->name);
+        if (err->code == SLUICE_EFAILED)
+            err->code = SLUICE_EINPUT; /* no item was begun */
         goto done;
+    }
     h->task = task_new (h->emitter, job->seed, h->folder);
     rc = h->task ? 0 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
 done:
@@ -188,9 +199,13 @@ static int record_failure (serial_t *self, const task_t *task, uint64_t item,
                            .exit_code = -1,
                            .stderr_tail = ""};
     writer_drop (self->writer, task->task, 1);
-    fprintf (stderr, "sluice run: items %llu to %llu failed: %s\n",
-             (unsigned long long) task->first, (unsigned long long) task->stop - 1,
-             why->text);
+    if (task->stop - task->first == 1)
+        fprintf (stderr, "sluice run: item %llu failed: %s\n",
+                 (unsigned long long) task->first, why->text);
+    else
+        fprintf (stderr, "sluice run: items %llu to %llu failed: %s\n",
+                 (unsigned long long) task->first, (unsigned long long) task->stop - 1,
+                 why->text);
     r->failed += task->stop - task->first;
     return writer_failure (self->writer, 0, &failed, task->first, task->stop, true,
                            &self->error);
@@ -265,20 +280,13 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
     memset (r, 0, sizeof *r);
     r->status = "stopped";
     interrupted = 0;
-    struct sigaction act = {.sa_handler = on_signal}, old_int, old_term;
+    struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int) SA_RESETHAND},
+                     old_int, old_term;
     sigaction (SIGINT, &act, &old_int);
     sigaction (SIGTERM, &act, &old_term);
     signal (SIGXFSZ, SIG_IGN);
     progress_init (&progress, job->options.quiet);
-    self.writer = writer_new (&(writer_options_t){.path = job->output,
-                                                  .force = job->options.force,
-                                                  .run = job->run,
-                                                  .job = job->name,
-                                                  .kernel = job->kernel_name,
-                                                  .plan = job->plan,
-                                                  .rate = job->options.rate,
-                                                  .packed_max = job->options.window / 4},
-                              &why);
+    self.writer = run_open_writer (job, &why);
     if (!self.writer || host_open (&host, &self, &why))
         goto done;
     if (job->begun)

@@ -338,8 +338,9 @@ int writer_finish (writer_t *self, const char *status, sluice_error_t *err)
         return writer_failed (self);
     fsync (outfile_fd (self->file)); /* the size; the content is durable */
     self->finished = true;
+    int rc = outpath_still_there (self->path, outfile_fd (self->file), true, err);
     outpath_release (&self->path);
-    return 0;
+    return rc;
 }
 
 /* ---- totals --------------------------------------------------------------------- */

@@ -7,7 +7,7 @@
  * as they come; HDF5 knows nothing of them. A snapshot lays HDF5 metadata
  * over exactly the extents of finished tasks and writes the superblock last,
  * so that the file goes from one whole state to the next by one small write
- * (invariant I5; design, section 10). The ledger in it says what exists.
+ * (invariant I5). The ledger in it says what exists.
  *
  * What is in the file (h5py's view):
  *

@@ -306,6 +306,9 @@ int writer_snapshot (writer_t *self, sluice_error_t *err)
         return -1;
     if (!self->changed)
         return 0;
+    /* What nobody can find again is not worth computing on for. */
+    if (outpath_still_there (self->path, outfile_fd (self->file), false, err) < 0)
+        return writer_failed (self);
     if (lay_snapshot (self, err) < 0)
         return writer_failed (self);
     return writer_poll (self, true, err);

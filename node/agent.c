@@ -6,6 +6,7 @@
 
 #include <czmq.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -41,6 +42,7 @@ typedef struct {
     announce_t *announce;
     beacon_t record;
     char address[NETIF_TEXT], endpoint[160], name[BEACON_HOST];
+    char scratch[PATH_MAX];
     int signals;
     sigset_t old_mask;
     bool masked;
@@ -105,6 +107,9 @@ static void measure (agent_t *self)
     host->scratch = o->scratch ? o->scratch : getenv ("TMPDIR");
     if (!host->scratch || !*host->scratch)
         host->scratch = "/tmp";
+    /* Workers start in folders of their own. */
+    if (realpath (host->scratch, self->scratch))
+        host->scratch = self->scratch;
 }
 
 static void raise_limits (void)
@@ -303,6 +308,9 @@ static int start (agent_t *self, sluice_error_t *err)
         return sluice_fail (err, SLUICE_EINPUT,
                             "without a cluster key a node is reached over ipc:// only");
     measure (self);
+    if (!o->endpoint && access (host->scratch, W_OK | X_OK) == -1)
+        return sluice_fail (err, SLUICE_EINPUT, "--scratch or $TMPDIR %s: %s",
+                            host->scratch, strerror (errno));
     if (vm_init (err) == -1)
         return -1;
     host->nursery = nursery_start (err);

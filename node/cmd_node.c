@@ -30,12 +30,11 @@ static const char help[] =
     "  --interface IF     be reached through this network interface only\n"
     "  --key FILE         the cluster key (default: $SLUICE_KEY, then the share's)\n"
     "  --no-beacon        do not broadcast; the share tells masters about this node\n"
-    "  --confine          let commands of `sluice map' write to their scratch folder "
-    "only\n"
+    "  --confine          keep workers from writing outside their scratch folder\n"
     "  --scratch DIR      where workers get their folders (default: $TMPDIR or /tmp)\n"
     "  --trace FILE       record every message, for: sluice trace FILE\n"
     "  --user NAME        work as this user (needed when started as root)\n"
-    "  --help             show this and end\n";
+    "  -h, --help         show this and end\n";
 
 enum {
     OPT_SLOTS = 256,
@@ -49,7 +48,6 @@ enum {
     OPT_SCRATCH,
     OPT_TRACE,
     OPT_USER,
-    OPT_HELP,
     /* for an embedded node */
     OPT_EMBEDDED,
     OPT_READY,
@@ -68,7 +66,7 @@ static const struct option options[] = {
     {"scratch", required_argument, NULL, OPT_SCRATCH},
     {"trace", required_argument, NULL, OPT_TRACE},
     {"user", required_argument, NULL, OPT_USER},
-    {"help", no_argument, NULL, OPT_HELP},
+    {"help", no_argument, NULL, 'h'},
     {"embedded", required_argument, NULL, OPT_EMBEDDED},
     {"ready", required_argument, NULL, OPT_READY},
     {"endpoint", required_argument, NULL, OPT_ENDPOINT},
@@ -144,7 +142,8 @@ static int parse_ports (const char *text, agent_options_t *o, sluice_error_t *er
     return 0;
 }
 
-static int parse_option (args_t *args, int c, sluice_error_t *err)
+/* Option `c`, which stands as `text` on the command line. */
+static int parse_option (args_t *args, int c, const char *text, sluice_error_t *err)
 {
     agent_options_t *o = &args->agent;
     switch (c) {
@@ -177,7 +176,7 @@ static int parse_option (args_t *args, int c, sluice_error_t *err)
     case OPT_USER:
         args->user = optarg;
         return 0;
-    case OPT_HELP:
+    case 'h':
         args->help = true;
         return 0;
     case OPT_EMBEDDED:
@@ -188,9 +187,10 @@ static int parse_option (args_t *args, int c, sluice_error_t *err)
         o->endpoint = optarg;
         return 0;
     default:
-        return sluice_fail (
-            err, SLUICE_EINPUT,
-            "unknown option, or one without its value; see sluice node --help");
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "'%s' is unknown, or lacks its value; see: sluice node "
+                            "--help",
+                            text);
     }
 }
 
@@ -200,8 +200,8 @@ static int parse (int argc, char **argv, args_t *args, sluice_error_t *err)
     optind = 0;
     opterr = 0;
     int c;
-    while ((c = getopt_long (argc, argv, "", options, NULL)) != -1)
-        if (parse_option (args, c, err) == -1)
+    while ((c = getopt_long (argc, argv, "h", options, NULL)) != -1)
+        if (parse_option (args, c, argv[optind - 1], err) == -1)
             return -1;
     if (optind < argc)
         args->dir = argv[optind++];

@@ -287,6 +287,7 @@ void crew_destroy (crew_t **self_p)
             usleep (1000);
             send_end (self);
         }
+        nursery_listen (self->nursery); /* or its death is not known here yet */
         nursery_strike (self->nursery, self);
     }
     if (self->deserted)

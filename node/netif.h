@@ -3,8 +3,8 @@
 
 /* netif.h - which network interface a node announces itself on
  *
- * zbeacon takes the first interface it meets, which may be one of docker's
- * (TRAPS). Here the choice follows the route to the machines that serve or
+ * zbeacon takes the first interface it meets, which may be one of docker's.
+ * Here the choice follows the route to the machines that serve or
  * share the folder; without any, the route that leads out; else the first
  * interface that is up, can broadcast, has an IPv4 address and does not belong
  * to containers or virtual machines of this host.

@@ -6,7 +6,7 @@
  * A stream of pieces, first in, first out. Each is offered (its size goes to
  * the master), pushed when the master's credit covers it whole, and kept until
  * CREDIT says that it was received, because a PUSH socket loses what lay in
- * a connection that breaks (TRAPS). Counters are cumulative bytes of the
+ * a connection that breaks. Counters are cumulative bytes of the
  * stream, so a repeated or late message changes nothing:
  *
  *     received <= pushed <= granted,  pushed <= offered <= added

@@ -4,7 +4,7 @@
 /* segments.h - memory that a worker fills and the agent sends from
  *
  * A segment is a memfd of fixed size. The worker makes it, seals it against
- * any change of size (TRAPS: a later ftruncate would kill the reader with
+ * any change of size (a later ftruncate would kill the reader with
  * SIGBUS) and maps it; the agent gets the descriptor once, checks seals and
  * size, and maps it for reading. It lives as long as either mapping does, so
  * results outlive the worker that made them.

@@ -135,8 +135,11 @@ static int open_inputs (zygote_t *self, sluice_error_t *err)
     if (!inputs)
         return -1;
     const sluice_kernel_t *api = kernel_api (self->kernel);
-    if (api->open && api->open (inputs, &self->state, err) < 0)
+    if (api->open && api->open (inputs, &self->state, err)) {
+        if (!err->text[0])
+            sluice_fail (err, SLUICE_EINPUT, "its open failed and did not say why");
         return sluice_fail_at (err, "%s", api->name);
+    }
     const char *file = h5_still_open ();
     if (file[0])
         return sluice_fail (

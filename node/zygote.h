@@ -5,7 +5,7 @@
  *
  * What a kernel reads in `open` exists once per machine: the workers are
  * forked from the process that read it and share its memory until they write.
- * No HDF5 file may be open by then (TRAPS: handles inherited over fork read
+ * No HDF5 file may be open by then (handles inherited over fork read
  * garbage).
  *
  * Afterwards it watches: reads what workers say on stderr and keeps the tail,

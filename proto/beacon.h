@@ -3,7 +3,7 @@
 
 /* beacon.h - the record by which a node says that it is there
  *
- * Broadcast each second by UDP (design, section 5) and written to
+ * Broadcast each second by UDP and written to
  * `.sluice/nodes/UUID`, the same bytes. At most 255 bytes, as zbeacon allows:
  *
  *   "SLU" 1                     4   magic and version

@@ -3,8 +3,8 @@
 
 /* key.h - the cluster key and what derives from it
  *
- * One file of 32 random bytes makes a cluster: who can read it is a member
- * (design, section 4). Everything else is derived with crypto_kdf, so that
+ * One file of 32 random bytes makes a cluster: who can read it is a member.
+ * Everything else is derived with crypto_kdf, so that
  * nobody ever configures a certificate:
  *
  *   subkey 1  seed of the CURVE pair that node control sockets serve with

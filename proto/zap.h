@@ -4,10 +4,10 @@
 /* zap.h - who may connect: the ZAP handler of a process
  *
  * libzmq asks inproc://zeromq.zap.01 about every CURVE handshake; with no
- * handler running it admits everybody (TRAPS). This one lives in the owner's
+ * handler running it admits everybody. This one lives in the owner's
  * poll loop and knows, for each domain, the one client key that is admitted.
  * czmq's zauth admits any certificate in any domain; here a run's data socket
- * admits that run's master only (design, section 6).
+ * admits that run's master only.
  *
  * Bind it before any socket that relies on it. Not thread-safe: one owner.
  */

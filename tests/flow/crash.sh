@@ -98,31 +98,59 @@ for mode in abort kill exit error; do
     first $mode --cores 2
 done
 
-# Workers killed from outside, again and again.
+# Workers killed from outside, again and again, and once the zygote that they are
+# forked from: all of them begin anew.
 job "$dir/hunted.ini" items=$n rows=20 vary=1 sleep_us=2000 items_per_task=20
-good calm "$dir/hunted.ini" --serial
-equal 'digest of the calm run' "$digest" "$all"
-hunt () {
-    local pid i
-    for ((i = 0; i < 12; i++)); do
-        sleep 0.12
-        # Leaves of the tree: they have no children of their own.
-        for pid in $(ours); do
-            [ -s "/proc/$pid/task/$pid/children" ] || [ "$pid" = "$1" ] || echo "$pid"
-        done | shuf -n 1 --random-source=<(yes "$i") | xargs -r kill -KILL 2>/dev/null || true
+named () { # NAME: our processes of this name
+    local pid
+    for pid in $(ours); do
+        ! grep -q "^$1" "/proc/$pid/comm" 2>/dev/null || echo "$pid"
     done
 }
-FLOW_MARK=$dir "$binary" run "$dir/hunted.ini" -q --json --cores 2 -o "$dir/hunted.h5" \
-    >"$dir/hunted.json" 2>"$dir/hunted.err" &
-master=$!
-wait_for 20 has_items "$dir/hunted.h5" 1 || fail 'hunted: nothing done'
-hunt $master
-status=0
-wait $master || status=$?
-equal "hunted: exit status: $(cat "$dir/hunted.err")" $status 0
-equal 'hunted: digest' "$(field hunted digest)" "$all"
-at_least 'hunted: retried' "$(field hunted retried)" 3
-equal 'hunted: verified' "$(verified hunted)" "$all"
+hunt () {
+    local i
+    for ((i = 1; i <= 12; i++)); do
+        sleep 0.1
+        if [ $i = 6 ]; then named sluice-zygote; else named sluice-w; fi |
+            shuf -n 1 --random-source=<(yes $i) | xargs -r kill -KILL 2>/dev/null || true
+    done
+}
+# begin NAME: the calm job again, in the background, until it is under way
+begin () {
+    FLOW_MARK=$dir "$binary" run "$dir/hunted.ini" -q --json --cores 2 -o "$dir/$1.h5" \
+        >"$dir/$1.json" 2>"$dir/$1.err" &
+    master=$!
+    wait_for 20 has_items "$dir/$1.h5" 1 || fail "$1: nothing done"
+}
+# survived NAME RETRIED: it completes as if nothing had been
+survived () {
+    status=0
+    wait $master || status=$?
+    equal "$1: exit status: $(cat "$dir/$1.err")" $status 0
+    equal "$1: digest" "$(field "$1" digest)" "$all"
+    at_least "$1: retried" "$(field "$1" retried)" "$2"
+    equal "$1: verified" "$(verified "$1")" "$all"
+    look "$dir/$1.h5" --all $n --status complete >/dev/null || fail "$1: rows"
+    nothing_left "$1"
+}
+begin hunted
+at_least 'workers by name' "$(named sluice-w | wc -l)" 1
+equal 'zygotes by name' "$(named sluice-zygote | wc -l)" 1
+hunt
+survived hunted 3
+
+# The process that makes workers, and then the agent: the master starts this
+# machine's node anew, and says so.
+for victim in spawner agent; do
+    begin $victim
+    if [ $victim = agent ]; then
+        xargs kill -KILL <"/proc/$master/task/$master/children"
+    else
+        named sluice-spawner | xargs kill -KILL
+    fi
+    survived $victim 1
+    check "$victim killed: it is said" grep -q 'lost node' "$dir/$victim.err"
+done
 
 # --fail-fast ends at once.
 job "$dir/fast.ini" items=$n rows=20 vary=1 mode=abort at=3 sleep_us=20000 crash_limit=1

@@ -230,6 +230,26 @@ refused 4 'roots' fine.ini -o "$dir/out/roots/x.h5"
 refused 4 'roots' fine.ini --serial -o "$dir/out/roots/x.h5"
 as=()
 
+# ---- names that no message can hold
+mkdir "$dir/jobs/"$'no\xff'
+edit $'no\xff/fine.ini' ''
+both 2 'fine.ini.*not UTF-8' $'no\xff/fine.ini'
+
+# ---- standard output
+good json "$dir/jobs/fine.ini" --cores 2
+status=0
+sluice run fine.ini -q --json "${o[@]}" >/dev/full 2>"$dir/stderr" || status=$?
+equal "a summary that is lost: $(cat "$dir/stderr")" $status 4
+check 'it says so' grep -q '^sluice run: .*summary' "$dir/stderr"
+rm "$dir/out/x.h5"
+sluice run fine.ini -q --json "${o[@]}" <&- >&- 2>&-
+equal 'no standard output' "$(sluice verify "$dir/out/x.h5" | sed 's/.* //')" "$digest"
+rm "$dir/out/x.h5"
+# A session may name a run folder that is not there.
+XDG_RUNTIME_DIR=$dir/none sluice run fine.ini -q "${o[@]}"
+rmdir "/tmp/sluice-$(id -u)" 2>/dev/null || true
+rm "$dir/out/x.h5"
+
 # ---- with a share
 mkdir "$dir/share" "$dir/outside"
 sluice init "$dir/share" >/dev/null

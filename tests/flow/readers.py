@@ -16,10 +16,11 @@ SEED = int(os.environ.get('SLUICE_TEST_SEED', '1994'))
 KILLS = 20
 
 
-def read_on(path, out):
-    """A reader, in a process of its own: to the end of the run."""
+def read_on(path, out, parent):
+    """A reader, in a process of its own: to the end of the run, or of the test."""
     last, opens, missed, items = -1, 0, 0, 0
     while True:
+        assert os.getppid() == parent, 'the test is gone'
         try:
             f = h5py.File(path, 'r')
         except FileNotFoundError:
@@ -48,13 +49,13 @@ def beside(place):
     job = place.job('read.ini', items=items, rows=60, vary=1, sleep_us=1000,
                     items_per_task=25)
     output = place.path('read.h5')
-    readers = []
+    readers, parent = [], os.getpid()
     for i in range(2):
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
-                read_on(output, place.path('reader.%d' % i))
+                read_on(output, place.path('reader.%d' % i), parent)
                 status = 0
             except BaseException as e:          # the parent must hear of any
                 print('reader %d: %s: %s' % (i, type(e).__name__, e), file=sys.stderr)

@@ -20,7 +20,21 @@ for host in h2 h3; do
 done
 nodes=(--node "tcp://$("$lab" address h2):7000" --node "tcp://$("$lab" address h3):7000")
 agent () { cat "$LAB/.lab/$1.node.inside"; }
-signal () { for host in h2 h3; do "$lab" in $host kill "-$1" "$(agent $host)"; done; }
+# nsenter stops with the process that it began, and has to be woken, too.
+entered () { # HOST: its id, outside
+    local file
+    for file in $(grep -lF "$LAB/.lab/$1.node.inside" /proc/[0-9]*/cmdline 2>/dev/null); do
+        file=${file%/cmdline}
+        ! grep -qx nsenter "$file/comm" 2>/dev/null || echo "${file#/proc/}"
+    done
+}
+signal () {
+    local host
+    for host in h2 h3; do
+        "$lab" in $host kill "-$1" "$(agent $host)"
+        [ "$1" != CONT ] || entered $host | xargs -r kill -CONT
+    done
+}
 
 for round in 1 2 3; do
     master first$round first.ini --window 16M --write-rate 4M "${nodes[@]}"

@@ -325,6 +325,28 @@ Test (writer, refuses_outputs_in_a_line)
     cr_assert_neq (access (other, F_OK), 0, "the first name stays");
 }
 
+Test (writer, says_that_its_file_was_removed_or_renamed)
+{
+    char other[120];
+    sluice_error_t err = {0};
+    snprintf (other, sizeof other, "%s/moved.h5", folder);
+    writer_t *writer = make_here ();
+    cr_assert_eq (rename (path, other), 0);
+    cr_assert_eq (writer_finish (writer, "stopped", &err), -1);
+    cr_assert_eq (err.code, SLUICE_EOUTPUT, "%s", err.text);
+    cr_assert_not_null (strstr (err.text, "/moved.h5"), "%s", err.text);
+    writer_destroy (&writer);
+    check (other, "stopped", 0);
+
+    writer = make_here ();
+    cr_assert_eq (unlink (path), 0);
+    err = (sluice_error_t){0};
+    cr_assert_eq (writer_finish (writer, "stopped", &err), -1);
+    cr_assert_eq (err.code, SLUICE_EOUTPUT, "%s", err.text);
+    cr_assert_not_null (strstr (err.text, "removed"), "%s", err.text);
+    writer_destroy (&writer);
+}
+
 Test (writer, names_who_is_writing)
 {
     int ready[2], go[2];
