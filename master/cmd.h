@@ -36,6 +36,9 @@ int cmd_usage (const char *name, const char *format, ...)
 /* The same for what getopt_long (opterr 0) has just refused. */
 int cmd_bad_option (const char *name, char **argv);
 
+/* `hits` runs begin with `prefix`, and not one: what to say of it. */
+int cmd_no_run (const char *prefix, size_t hits, const char *where, sluice_error_t *err);
+
 /* The share around `where` and its cluster, with the key from `key`, $SLUICE_KEY or
  * the share. -1: both NULL. */
 int cmd_cluster (const char *where, const char *key, share_t **share, cluster_t **cluster,

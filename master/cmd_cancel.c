@@ -44,6 +44,7 @@ static const char HELP[] =
 
 typedef struct {
     const char *prefix; /* NULL: all of `user` */
+    const char *where;  /* for messages */
     char user[128];
 } wanted_t;
 
@@ -65,15 +66,6 @@ static size_t count_wanted (const survey_t *survey, const wanted_t *wanted, size
             n++;
         }
     return n;
-}
-
-static int no_single (size_t n, const char *prefix, sluice_error_t *err)
-{
-    return sluice_fail (err, SLUICE_EINPUT,
-                        n ? "%s: more than one run begins so"
-                          : "%s: no such run is going on (looked in the share around "
-                            "this folder, and on this machine)",
-                        prefix);
 }
 
 /* ---- whole runs -------------------------------------------------------------- */
@@ -121,7 +113,7 @@ static int cancel_runs (survey_t *survey, const wanted_t *wanted, sluice_error_t
 {
     size_t one = 0, known = count_wanted (survey, wanted, &one);
     if (wanted->prefix && known > 1)
-        return no_single (known, wanted->prefix, err);
+        return cmd_no_run (wanted->prefix, known, wanted->where, err);
     for (size_t i = 0; i < survey_size (survey); i++)
         if (is_wanted (wanted, &survey_at (survey, i)->record))
             survey_ask (survey, i, &(msg_t){.type = MSG_CANCEL, .tasks = {.all = true}});
@@ -132,7 +124,7 @@ static int cancel_runs (survey_t *survey, const wanted_t *wanted, sluice_error_t
         survey_wait (survey, LOOK_MS, false);
         if (wanted->prefix && known == 0 &&
             (known = count_wanted (survey, wanted, &one)) != 1)
-            return no_single (known, wanted->prefix, err);
+            return cmd_no_run (wanted->prefix, known, wanted->where, err);
         if (end_silent (survey, wanted))
             survey_wait (survey, LAST_MS, true);
     }
@@ -142,7 +134,7 @@ static int cancel_runs (survey_t *survey, const wanted_t *wanted, sluice_error_t
         if (is_wanted (wanted, &survey_at (survey, i)->record))
             good &= report (survey_at (survey, i));
     if (known == 0 && wanted->prefix)
-        return no_single (0, wanted->prefix, err);
+        return cmd_no_run (wanted->prefix, 0, wanted->where, err);
     if (known == 0)
         printf ("no run of %s is going on\n", wanted->user);
     if (!good)
@@ -177,7 +169,7 @@ static int cancel_tasks (survey_t *survey, const wanted_t *wanted, task_t *tasks
 {
     size_t run = 0, known = count_wanted (survey, wanted, &run);
     if (known != 1)
-        return no_single (known, wanted->prefix, err);
+        return cmd_no_run (wanted->prefix, known, wanted->where, err);
     survey_ask (survey, run,
                 &(msg_t){.type = MSG_CANCEL, .tasks = {.ntasks = n, .tasks = tasks}});
     survey_wait (survey, TASKS_MS, true);
@@ -268,6 +260,7 @@ static int parse (args_t *args, int argc, char **argv)
     if (!*run || strspn (run, "0123456789abcdef") != strlen (run))
         return cmd_usage ("cancel", "which run? Give the first digits of its id");
     args->wanted.prefix = run;
+    args->wanted.where = args->where;
     return take_tasks (args, argc, argv);
 }
 

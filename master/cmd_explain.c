@@ -130,8 +130,8 @@ static void print_all (const char *answer)
 }
 
 /* The one run whose id begins with `prefix`. */
-static int find (const survey_t *survey, const char *prefix, size_t *run,
-                 sluice_error_t *err)
+static int find (const survey_t *survey, const char *where, const char *prefix,
+                 size_t *run, sluice_error_t *err)
 {
     size_t hits = 0;
     for (size_t i = 0; i < survey_size (survey); i++)
@@ -141,18 +141,14 @@ static int find (const survey_t *survey, const char *prefix, size_t *run,
         }
     if (hits == 1)
         return 0;
-    return sluice_fail (err, SLUICE_EINPUT,
-                        hits ? "%s: more than one run begins so"
-                             : "%s: no such run is going on (looked in the share around "
-                               "this folder, and on this machine)",
-                        prefix);
+    return cmd_no_run (prefix, hits, where, err);
 }
 
-static int explain (survey_t *survey, const char *prefix, const char *task, bool json,
-                    sluice_error_t *err)
+static int explain (survey_t *survey, const char *where, const char *prefix,
+                    const char *task, bool json, sluice_error_t *err)
 {
     size_t i = 0;
-    if (find (survey, prefix, &i, err))
+    if (find (survey, where, prefix, &i, err))
         return -1;
     if (survey_ask (survey, i,
                     &(msg_t){.type = MSG_EXPLAIN, .text = {.text = (char *) task}}) == 0)
@@ -223,7 +219,7 @@ int cmd_explain (int argc, char **argv)
         share = NULL; /* then only runs of this machine are known */
     survey_t *survey = survey_new (share, cluster, &err);
     int status = 0;
-    if (!survey || explain (survey, run, task, json, &err))
+    if (!survey || explain (survey, where, run, task, json, &err))
         status = cmd_fail ("explain", &err);
     survey_destroy (&survey);
     cluster_destroy (&cluster);

@@ -74,3 +74,12 @@ int cmd_cluster (const char *where, const char *key, share_t **share, cluster_t 
     share_destroy (share);
     return -1;
 }
+
+int cmd_no_run (const char *prefix, size_t hits, const char *where, sluice_error_t *err)
+{
+    return sluice_fail (err, SLUICE_EINPUT,
+                        hits ? "%s: more than one run begins so"
+                             : "%s: no such run is going on in the share around "
+                               "%s, nor on this machine; name its share with --share",
+                        prefix, strcmp (where, ".") ? where : "this folder");
+}

@@ -26,9 +26,9 @@ struct links {
     links_counts_t counts;
     links_failed_fn *failed;
     void *failed_arg;
+    trace_t *trace; /* NULL: none */
     links_news_fn *news;
     void *news_arg;
-    trace_t *trace; /* NULL: none */
     bool stopped;
 };
 
@@ -111,15 +111,15 @@ void links_on_failed (links_t *self, links_failed_fn *fn, void *arg)
     self->failed_arg = arg;
 }
 
+void links_set_trace (links_t *self, trace_t *trace)
+{
+    self->trace = trace;
+}
+
 void links_on_news (links_t *self, links_news_fn *fn, void *arg)
 {
     self->news = fn;
     self->news_arg = arg;
-}
-
-void links_set_trace (links_t *self, trace_t *trace)
-{
-    self->trace = trace;
 }
 
 /* ---- sending ---------------------------------------------------------------- */

@@ -205,7 +205,8 @@ static bool read_record (const char *path, registered_t *out)
  * what can be such a folder, and is this user's, is removed. */
 static void remove_sockets (const char *ipc)
 {
-    char folder[256];
+    char folder[256], own[32]; /* not the folder of records: private_folder */
+    snprintf (own, sizeof own, "sluice-%u", (unsigned) getuid ());
     const char *base = getenv ("XDG_RUNTIME_DIR");
     const char *bases[] = {"/tmp", base && *base ? base : "/tmp"};
     const char *end = strrchr (ipc, '/');
@@ -217,8 +218,9 @@ static void remove_sockets (const char *ipc)
         size_t n = strlen (bases[i]);
         const char *name = folder + n + 1;
         if (strncmp (folder, bases[i], n) || folder[n] != '/' ||
-            strncmp (name, "sluice-", 7) || strchr (name, '/') || lstat (folder, &st) ||
-            !S_ISDIR (st.st_mode) || st.st_uid != getuid ())
+            strncmp (name, "sluice-", 7) || strchr (name, '/') ||
+            strcmp (name, own) == 0 || lstat (folder, &st) || !S_ISDIR (st.st_mode) ||
+            st.st_uid != getuid ())
             continue;
         char *copy = strdup (folder);
         local_folder_remove (&copy);

@@ -58,7 +58,7 @@ ended hang 1
 at_most 'ms until the run was over' $(($(now_ms) - began)) 2500
 check 'the run names it' grep -q 'task 9 was cancelled: items 40 to 44' hang.err
 equal 'status' "$(field hang status)" failed
-equal 'items done' "$(field hang done)" 95
+equal 'items done' "$(field hang "done")" 95
 equal 'items failed' "$(field hang failed)" 5
 equal 'in the file' "$(failed_items hang)" '40-45 cancelled'
 look hang.h5 --status failed >/dev/null || fail 'the file does not agree'
@@ -83,7 +83,7 @@ check 'twice' grep -q '^task 1: not cancelled: it is over' said
 # Their workers are free again at once.
 wait_for 3 is 4 running || fail 'slow: the cores are not free'
 ended slow 1
-equal 'items done' "$(field slow done)" 40
+equal 'items done' "$(field slow "done")" 40
 equal 'items failed' "$(field slow failed)" 20
 equal 'in the file' "$(failed_items slow | sort | tr '\n' ';')" '0-10 cancelled;10-20 cancelled;'
 look slow.h5 --status failed >/dev/null || fail 'the file does not agree'
@@ -92,7 +92,7 @@ begin slow --cores 2 --fail-fast
 wait_for 20 is 2 running || fail 'slow: task 2 does not run'
 sluice cancel "$id" 2 >/dev/null || fail 'cancel under --fail-fast'
 ended slow 1
-equal 'items done under --fail-fast' "$(field slow done)" 50
+equal 'items done under --fail-fast' "$(field slow "done")" 50
 
 # Half pushed: many pieces are in the file or on their way when it is cancelled.
 job bulk.ini items=2 rows=3 bulk_kib=100000 items_per_task=1
@@ -102,7 +102,7 @@ wait_for 20 pushed || fail 'bulk: nothing was pushed'
 check 'it still runs' is 1 running
 sluice cancel "$id" 1 >said 2>err || fail "bulk: $(cat err)"
 ended bulk 1
-equal 'items done' "$(field bulk done)" 1
+equal 'items done' "$(field bulk "done")" 1
 look bulk.h5 --status failed >/dev/null || fail 'bulk: the file does not agree'
 check 'verify' sluice verify bulk.h5 >/dev/null
 rows=$("$python" -c 'import h5py; f = h5py.File ("bulk.h5"); print (len (f["bulk"]), *set (f["bulk"]["item"][:]))')

@@ -85,7 +85,7 @@ check 'where it was' grep -q "^task 9: cancelled; items 40 to 44 are failed; it 
 ended hang 10
 at_most 'ms until the run was over' $(($(now_ms) - began)) 2500
 equal 'exit status' $status 1
-equal 'items done' "$(field hang done)" 55
+equal 'items done' "$(field hang "done")" 55
 look "$share/hang.h5" --status failed >/dev/null || fail 'the file'
 wait_for 5 all_idle || fail 'hang: workers live on'
 

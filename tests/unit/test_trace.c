@@ -117,6 +117,7 @@ Test (trace, fields_are_named)
     cr_assert_eq (msg_encode (&msg, &data, &n, &err), 0);
     trace_message (trace, TRACE_IN, "me\nyou", data, n);
     trace_message (trace, TRACE_OUT, "", data, 5);
+    free (data);
     trace_destroy (&trace);
     load ();
     const uint8_t *at = file, *end = file + size;
