@@ -44,7 +44,7 @@ begin () { # NAME WAY ARGS...
     local as=$1 way=$2 limit=()
     shift 2
     if [ "$way" = tmpfs ]; then
-        mount -o remount,size=16M "$disk"
+        mount --options-mode ignore -o remount,size=16M "$disk"
         output=$disk/$as.h5
     else
         limit=(prlimit --fsize=$((16 << 20)):unlimited)
@@ -56,7 +56,7 @@ begin () { # NAME WAY ARGS...
 }
 more_room () {
     if [ "$1" = tmpfs ]; then
-        mount -o remount,size=1G "$disk"
+        mount --options-mode ignore -o remount,size=1G "$disk"
     else
         prlimit --pid $master --fsize=unlimited
     fi
@@ -127,7 +127,7 @@ done
 
 # No room for the very first state: nothing is begun.
 if [ $FLOW_MOUNTS != no ]; then
-    mount -o remount,size=16M "$disk"
+    mount --options-mode ignore -o remount,size=16M "$disk"
     # The whole disk, but for some pages.
     dd if=/dev/zero of="$disk/filler" bs=4k count=4094 status=none || true
     status=0

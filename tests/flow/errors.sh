@@ -218,7 +218,8 @@ echo taken >"$dir/out/taken.h5"
 refused 2 'taken.h5.*--force' fine.ini -o "$dir/out/taken.h5"
 refused 2 'taken.h5.*--force' fine.ini --serial -o "$dir/out/taken.h5"
 equal 'it is as it was' "$(cat "$dir/out/taken.h5")" taken
-refused 2 '/dev/null' fine.ini --force -o /dev/null
+mkfifo "$dir/out/pipe"
+refused 2 'pipe.*not a plain file' fine.ini --force -o "$dir/out/pipe"
 if [ "$(id -u)" = 0 ]; then
     mkdir -m 755 "$dir/out/roots"
     chmod 755 "$dir" "$dir/out" "$dir/jobs"
