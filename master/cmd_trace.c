@@ -67,12 +67,13 @@ static int next (reader_t *self, trace_head_t *head, trace_record_t *record,
                  trace_verdict_t *verdict, sluice_error_t *err)
 {
     for (;;) {
-        const uint8_t *at = self->data + self->at, *end = self->data + self->n;
-        *verdict = self->n == self->at ? TRACE_CUT
-                   : record            ? trace_read (&at, end, record)
-                                       : trace_read_head (&at, end, head);
-        if (*verdict == TRACE_GOOD)
-            self->at = (size_t) (at - self->data);
+        *verdict = TRACE_CUT;
+        if (self->n > self->at) {
+            const uint8_t *at = self->data + self->at, *end = self->data + self->n;
+            *verdict =
+                record ? trace_read (&at, end, record) : trace_read_head (&at, end, head);
+            self->at = (size_t) (at - self->data); /* moved if it is good */
+        }
         if (*verdict != TRACE_CUT || self->ended)
             return 0;
         if (read_more (self, err))
