@@ -8,7 +8,7 @@ tables and items agree; nothing that was in the file is lost again.
   killsweep.py [EVERY]     try only each so many places
 """
 import atexit
-import multiprocessing
+import json
 import os
 import shutil
 import subprocess
@@ -18,6 +18,7 @@ import tempfile
 import libflow
 
 DIED = 99
+LANES = 4                           # places that are tried at once
 
 
 def look_apart(path):
@@ -42,26 +43,59 @@ def look_apart(path):
     return int(said)
 
 
-def die_at(job):
-    """Run once, to die at the n-th change: (n, exit status, items or None)."""
-    n, binary, ini, folder, preload, env = job
+def die_at(n, binary, ini, folder, env):
+    """Run once, to die at the n-th change: (exit status, items or None or what is
+    wrong)."""
     output = os.path.join(folder, 'at%d.h5' % n)
-    env = dict(env, LD_PRELOAD=preload, SLUICE_DIE_AT=str(n))
-    env['ASAN_OPTIONS'] = env.get('ASAN_OPTIONS', '') + ':verify_asan_link_order=0'
-    status = subprocess.run([binary, 'run', ini, '-q', '--serial', '-o', output], env=env,
-                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE, check=False)
+    status = subprocess.run([binary, 'run', ini, '-q', '--serial', '-o', output],
+                            env=dict(env, SLUICE_DIE_AT=str(n)), stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                            check=False)
     items = None
     try:
         if os.path.exists(output):
             items = look_apart(output)
     except AssertionError as e:
-        return n, status.returncode, 'died at %d: %s' % (n, e)
-    finally:
-        for left in (output, output + '.lock', os.path.join(folder, '.at%d.h5.new' % n)):
-            if os.path.exists(left):
-                os.unlink(left)
-    return n, status.returncode, items
+        items = 'died at %d: %s' % (n, e)
+    for left in (output, output + '.lock', os.path.join(folder, '.at%d.h5.new' % n)):
+        if os.path.exists(left):
+            os.unlink(left)
+    return status.returncode, items
+
+
+def one_of(lane, every, out, *how):
+    """The work of one of LANES processes: its places, one by one."""
+    parent, ends = os.getppid(), 0
+    for n in range(1 + lane * every, 4000, LANES * every):
+        status, items = die_at(n, *how)
+        os.write(out, json.dumps([n, status, items]).encode() + b'\n')
+        ends += status == 0
+        # Once it ran to its end there is no such place any more, or hardly.
+        if ends == 2 or isinstance(items, str) or os.getppid() != parent:
+            break
+
+
+def sweep(every, *how):
+    """All places: (n, exit status, items), in order."""
+    get, put = os.pipe()
+    lanes = []
+    for lane in range(LANES):
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.close(get)
+                one_of(lane, every, put, *how)
+                status = 0
+            finally:
+                os._exit(status)
+        lanes.append(pid)
+    os.close(put)
+    with os.fdopen(get) as f:
+        found = sorted(json.loads(line) for line in f)
+    for pid in lanes:
+        assert os.waitpid(pid, 0)[1] == 0, 'a lane of the sweep failed'
+    return found
 
 
 def main():
@@ -79,28 +113,23 @@ def main():
         if os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 1 << 30:
             folder = tempfile.mkdtemp(prefix='flow-', dir=shm)      # spare the disk
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        jobs = ((n, place.binary, ini, folder, preload, place.env)
-                for n in range(1, 2000, every))
-        died = none = whole = ends = 0
+        env = dict(place.env, LD_PRELOAD=preload)
+        env['ASAN_OPTIONS'] += ':verify_asan_link_order=0'
+        died = none = whole = 0
         best = []
-        with multiprocessing.get_context('fork').Pool(4) as pool:
-            for n, status, items in pool.imap(die_at, jobs):
-                assert not isinstance(items, str), items
-                if status == 0:
-                    assert items == 36, items
-                    ends += 1
-                    if ends == 4:       # there is no such place any more
-                        break
-                    continue
-                assert status == DIED, 'place %d: exit status %d' % (n, status)
-                died += 1
-                if items is None:
-                    assert not whole, 'place %d: the file is not there yet' % n
-                    none += 1
-                else:
-                    whole += 1
-                    best.append(items)
-            pool.terminate()
+        for n, status, items in sweep(every, place.binary, ini, folder, env):
+            assert not isinstance(items, str), items
+            if status == 0:
+                assert items == 36, items
+                continue
+            assert status == DIED, 'place %d: exit status %d' % (n, status)
+            died += 1
+            if items is None:
+                assert not whole, 'place %d: the file is not there yet' % n
+                none += 1
+            else:
+                whole += 1
+                best.append(items)
         # The instants of snapshots differ a little from run to run.
         assert max(best) == 36 and best[0] == 0, best
         assert len(set(best)) >= 3, 'too few states: %s' % sorted(set(best))

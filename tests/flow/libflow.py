@@ -13,6 +13,7 @@ Prints `STATUS TASKS ITEMS ROWS`; with --items the number of items alone.
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -169,6 +170,10 @@ class Place:
                         TMPDIR=self.dir + '/tmp', SLUICE_SLOTS_DIR=self.dir + '/slots',
                         FLOW_MARK=self.dir)
         self.env.setdefault('ASAN_OPTIONS', 'detect_leaks=0')
+        # Told to end: tidy up all the same (but not in children).
+        mine = os.getpid()
+        signal.signal(signal.SIGTERM,
+                      lambda *_: sys.exit(143) if os.getpid() == mine else os._exit(143))
 
     def __enter__(self):
         return self
