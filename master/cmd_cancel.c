@@ -98,6 +98,11 @@ static bool report (const known_run_t *run)
         printf ("it is on %s alone; cancel it there\n", r->host);
         return false;
     }
+    if (run->registered && !r->dead && run->nodes == 0) {
+        /* Perhaps it lives and we are no members: its record is not ours to remove. */
+        puts ("its master does not answer, and no node has it; nothing was done");
+        return false;
+    }
     if (run->registered)
         registry_forget (r);
     printf ("its master %s; ended at %u of %u node%s that had it%s\n",
