@@ -92,7 +92,8 @@ for way in $ways; do
         as=$as-never
         began=$(now_ms)
         # shellcheck disable=SC2086
-        begin $as $way $how --disk-wait 2
+        # Slowly, so that there is a first state before the disk is full.
+        begin $as $way $how --disk-wait 2 --write-rate 8M
         status=0
         wait $master || status=$?
         equal "$as: exit status: $(cat "$dir/$as.err")" $status 4
