@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <xxhash.h>
 #include "calc/tables.h"
+#include "proto/clock.h"
 
 enum {
     /* Counts of rows wait here, so that a small task needs no segment for them. */
@@ -270,13 +270,6 @@ static stream_t *fullest (emitter_t *self)
     return most;
 }
 
-static double seconds_now (void)
-{
-    struct timespec now;
-    clock_gettime (CLOCK_MONOTONIC, &now);
-    return (double) now.tv_sec + 1e-9 * (double) now.tv_nsec;
-}
-
 /* A segment, whatever it takes. NULL: the task has ended. */
 static uint8_t *get_segment (emitter_t *self, uint32_t *handle)
 {
@@ -286,9 +279,9 @@ static uint8_t *get_segment (emitter_t *self, uint32_t *handle)
     stream_t *most = fullest (self);
     if (most && put_data (self, (size_t) (most - self->streams)) == -1)
         return NULL;
-    double before = seconds_now ();
+    double before = clock_seconds ();
     data = self->sink.get (self->sink.arg, true, handle);
-    self->waited += seconds_now () - before;
+    self->waited += clock_seconds () - before;
     if (!data)
         end (self);
     return data;

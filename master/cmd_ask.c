@@ -9,26 +9,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <zmq.h>
 
 #include "master/registry.h"
 #include "master/roster.h"
+#include "proto/clock.h"
 
 enum { LOOK_MS = 2500, ANSWER_MS = 2000, MAX_SHOWN = 1024 };
-
-static int64_t now_ms (void)
-{
-    struct timespec t;
-    clock_gettime (CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* Collect what is seen within LOOK_MS, each node once. */
 static size_t look (roster_t *roster, found_t *seen)
 {
     size_t n = 0;
-    for (int64_t end = now_ms () + LOOK_MS, left; (left = end - now_ms ()) > 0;) {
+    for (int64_t end = clock_ms () + LOOK_MS, left; (left = end - clock_ms ()) > 0;) {
         zmq_pollitem_t item = {.socket = roster_socket (roster), .events = ZMQ_POLLIN};
         zmq_poll (&item, 1, (long) left);
         found_t found;

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <zmq.h>
 
 #include "master/run.h"
+#include "proto/clock.h"
 
 enum { MAX_LINKS = 4096, RECEIVE_AT_ONCE = 64 };
 
@@ -31,13 +31,6 @@ struct links {
     void *news_arg;
     bool stopped;
 };
-
-static int64_t now_ms (void)
-{
-    struct timespec t;
-    clock_gettime (CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- sockets --------------------------------------------------------------- */
 
@@ -230,7 +223,7 @@ int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *u
     l->plane = plane;
     l->local = local;
     l->epoch = 1;
-    l->since = l->heard = now_ms ();
+    l->since = l->heard = clock_ms ();
     l->stall_ms = STALL_MS;
     snprintf (l->endpoint, sizeof l->endpoint, "%s", endpoint);
     if (uuid) {
@@ -398,7 +391,7 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
     snprintf (l->host, sizeof l->host, "%s", w->host);
     if (*w->lacks) {
         l->state = LINK_LACKS;
-        l->since = now_ms ();
+        l->since = clock_ms ();
         snprintf (self->counts.lacks, sizeof self->counts.lacks, "%s: %s", w->host,
                   w->lacks);
         return;
@@ -421,7 +414,7 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
             return;
         }
         l->state = LINK_READY;
-        l->moved = now_ms ();
+        l->moved = clock_ms ();
         self->counts.ever++;
         self->counts.cores += w->slots;
         self->counts.used_net |= !l->local;
@@ -447,7 +440,7 @@ static void resync (links_t *self, link_t *l)
         zmq_disconnect (l->plane->pull, l->data_endpoint);
     l->streaming = false;
     l->epoch++;
-    l->moved = now_ms ();
+    l->moved = clock_ms ();
     send_to (self, l, &(msg_t){.type = MSG_RESYNC, .credit = {l->epoch, 0, l->position}});
 }
 
@@ -477,7 +470,7 @@ static void on_message (links_t *self, link_t *l, const msg_t *msg)
 {
     unsigned node = (unsigned) (l - self->links);
     sluice_error_t err = {0};
-    l->heard = now_ms ();
+    l->heard = clock_ms ();
     l->answered = true;
     switch (msg->type) {
     case MSG_WELCOME:
@@ -616,7 +609,7 @@ static bool on_piece (links_t *self, zmq_msg_t frame[2])
         return false;
     }
     l->position += cost;
-    l->heard = l->moved = now_ms ();
+    l->heard = l->moved = clock_ms ();
     l->stall_ms = STALL_MS;
     const task_t *task = sched_running (self->sched, node, piece.task, piece.attempt);
     if (task && piece.kind == PIECE_DONE &&

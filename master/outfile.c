@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/clock.h"
+
 /* Seconds that a limited writer may write ahead of its rate: the shortest
  * sleep worth making. */
 #define AHEAD 0.01
@@ -23,13 +25,6 @@ struct outfile {
     uint64_t size; /* of the file, as far as we made it */
     bool full;
 };
-
-static double now (void)
-{
-    struct timespec ts;
-    clock_gettime (CLOCK_MONOTONIC, &ts);
-    return (double) ts.tv_sec + 1e-9 * (double) ts.tv_nsec;
-}
 
 outfile_t *outfile_new (int fd, uint64_t rate)
 {
@@ -67,7 +62,7 @@ static int failed (outfile_t *self, const char *what, sluice_error_t *err)
 
 static void wait_for_rate (outfile_t *self, size_t n)
 {
-    double at = now ();
+    double at = clock_seconds ();
     if (self->paid < at)
         self->paid = at;
     self->paid += (double) n / (double) self->rate;

@@ -22,6 +22,7 @@
 #include "master/progress.h"
 #include "master/query.h"
 #include "master/roster.h"
+#include "proto/clock.h"
 
 enum { MAX_NAMED_FAILURES = 10, RENAME_MS = 2000, RATE_MS = 2000 };
 
@@ -57,13 +58,6 @@ typedef struct {
     unsigned failures_shown;
     sluice_error_t error; /* why it ends without being done */
 } run_t;
-
-static int64_t now_ms (void)
-{
-    struct timespec t;
-    clock_gettime (CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- telling the person ------------------------------------------------------ */
 
@@ -211,7 +205,7 @@ static char *answer_question (void *arg, const msg_t *question)
                    .waiting = waiting ? waiting : "",
                    .finishing = self->phase != PHASE_RUN,
                    .disk_full = self->disk_full,
-                   .now = now_ms (),
+                   .now = clock_ms (),
                    .started = self->started,
                    .since = self->since,
                    .rate = self->rate};
@@ -229,7 +223,7 @@ static char *answer_question (void *arg, const msg_t *question)
 static void enter (run_t *self, phase_t phase)
 {
     self->phase = phase;
-    self->phase_since = now_ms ();
+    self->phase_since = clock_ms ();
 }
 
 /* The end begins: nodes stop, nothing more is taken, and the writer makes the
@@ -420,7 +414,7 @@ static int loop (run_t *self)
         if (wish.cancel)
             cancel (self, "cancelled from elsewhere");
         read_roster (self);
-        int64_t now = now_ms ();
+        int64_t now = clock_ms ();
         if (self->phase == PHASE_RUN)
             check_local (self);
         if (self->phase == PHASE_RUN)
@@ -603,7 +597,7 @@ static void fill_result (run_t *self, run_result_t *r)
     r->stale_frames = nodes.stale_frames;
     r->malformed = nodes.malformed;
     r->zap_refused = self->roster ? roster_refused (self->roster) : 0;
-    r->seconds = (double) (now_ms () - self->started) * 1e-3;
+    r->seconds = (double) (clock_ms () - self->started) * 1e-3;
     r->nodes = nodes.ever;
     r->cores = nodes.cores;
     r->window = gate_window (self->gate);
@@ -616,7 +610,7 @@ static void fill_result (run_t *self, run_result_t *r)
 int run_cluster (job_t *job, run_result_t *result, sluice_error_t *err)
 {
     run_t self = {.job = job, .signals = -1, .status = "stopped"};
-    self.started = self.alone_since = self.rated_at = now_ms ();
+    self.started = self.alone_since = self.rated_at = clock_ms ();
     self.since = time (NULL);
     progress_init (&self.progress, job->options.quiet);
     memset (result, 0, sizeof *result);

@@ -13,6 +13,7 @@
 #include "calc/vmath.h"
 #include "master/local.h"
 #include "master/progress.h"
+#include "proto/clock.h"
 
 /* Segments of one emitter that runs alone: it always gets one of its own when
  * it asks, since pieces are written before `put` returns. The largest number
@@ -128,13 +129,6 @@ static int finish (serial_t *self, const char *status, sluice_error_t *err)
     return rc;
 }
 
-static double seconds_now (void)
-{
-    struct timespec t;
-    clock_gettime (CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + (double) t.tv_nsec * 1e-9;
-}
-
 typedef struct {
     kernel_t *kernel;
     void *state;
@@ -230,7 +224,7 @@ static int run_tasks (serial_t *self, host_t *h, run_result_t *r, progress_t *pr
         task_t task = {.task = number++, .attempt = 1, .first = next, .stop = next + n};
         bool stopped = false;
         sluice_error_t why = {0};
-        double before = seconds_now ();
+        double before = clock_seconds ();
         self->refused.code = SLUICE_OK;
         int rc = task_run (h->task, h->kernel, h->state, &task, &stopped, &why);
         if (self->refused.code != SLUICE_OK)
@@ -255,7 +249,7 @@ static int run_tasks (serial_t *self, host_t *h, run_result_t *r, progress_t *pr
             r->done += n;
         }
         next = task.stop;
-        double took = seconds_now () - before;
+        double took = clock_seconds () - before;
         if (!job->items_per_task && took < 1.0 && size < (1ull << 40))
             size *= 2;
         if (!job->items_per_task && took > 4.0 && size > 1)
@@ -271,7 +265,7 @@ static int run_tasks (serial_t *self, host_t *h, run_result_t *r, progress_t *pr
                                            .bytes = totals.bytes,
                                            .nodes = 1,
                                            .cores = 1,
-                                           .seconds = seconds_now () - started});
+                                           .seconds = clock_seconds () - started});
     }
     return 0;
 }
@@ -281,7 +275,7 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
     serial_t self = {.job = job};
     host_t host = {0};
     progress_t progress;
-    double started = seconds_now ();
+    double started = clock_seconds ();
     sluice_error_t why = {0};
     int rc = -1;
     memset (r, 0, sizeof *r);
@@ -318,7 +312,7 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
 done:
     if (self.writer)
         writer_totals (self.writer, &r->totals);
-    r->seconds = seconds_now () - started;
+    r->seconds = clock_seconds () - started;
     r->nodes = r->cores = 1;
     r->window = job->options.window;
     r->peak_held = self.peak;

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <zmq.h>
 
 #include "master/roster.h"
+#include "proto/clock.h"
 #include "proto/json.h"
 
 enum { MAX_RUNS = 512, MAX_NODES = 1024, MAX_SOCKETS = 4096 };
@@ -44,13 +44,6 @@ struct survey {
     size_t nasked, room;
     zmq_pollitem_t *items;
 };
-
-static int64_t now_ms (void)
-{
-    struct timespec t;
-    clock_gettime (CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 survey_t *survey_new (const share_t *share, const cluster_t *cluster, sluice_error_t *err)
 {
@@ -296,8 +289,8 @@ static bool receive (survey_t *self, const asked_t *asked)
 
 void survey_wait (survey_t *self, unsigned ms, bool early)
 {
-    int64_t end = now_ms () + ms, left;
-    while ((left = end - now_ms ()) > 0 && (!early || self->nasked > 0)) {
+    int64_t end = clock_ms () + ms, left;
+    while ((left = end - clock_ms ()) > 0 && (!early || self->nasked > 0)) {
         if (!reserve (self))
             return;
         size_t n = self->nasked, polled = n;

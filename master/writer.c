@@ -13,6 +13,7 @@
 #include "master/snapshot.h"
 #include "master/tableindex.h"
 #include "master/writer_state.h"
+#include "proto/clock.h"
 
 enum {
     SYSTEM_CHUNK = 64 << 10, /* ledger, tasks, ...: what a snapshot rewrites of
@@ -41,13 +42,6 @@ static const struct {
     {"sluice/nodes", NODES_DTYPE, sizeof (node_row_t)},
     {"sluice/failures", FAILURES_DTYPE, sizeof (failure_row_t)},
 };
-
-double writer_now (void)
-{
-    struct timespec ts;
-    clock_gettime (CLOCK_MONOTONIC, &ts);
-    return (double) ts.tv_sec + 1e-9 * (double) ts.tv_nsec;
-}
 
 int writer_failed (writer_t *self)
 {
@@ -204,7 +198,7 @@ writer_t *writer_new (const writer_options_t *options, sluice_error_t *err)
     self->unchecked = options->unchecked;
     memcpy (self->run, options->run, RUN_BYTES);
     run_text (self->run, self->run_hex);
-    self->began = writer_now ();
+    self->began = clock_seconds ();
     time_t wall = time (NULL);
     struct tm utc;
     strftime (self->started, sizeof self->started, "%Y-%m-%dT%H:%M:%SZ",
@@ -334,7 +328,7 @@ int writer_finish (writer_t *self, const char *status, sluice_error_t *err)
     if (!self->indexed && make_indexes (self, err) < 0)
         return writer_failed (self);
     if (!self->status) {
-        self->seconds = writer_now () - self->began;
+        self->seconds = clock_seconds () - self->began;
         self->status = strdup (status);
         if (!self->status)
             return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");

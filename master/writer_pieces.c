@@ -7,6 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 #include "master/writer_state.h"
+#include "proto/clock.h"
 
 /* ---- is it right? ------------------------------------------------------------- */
 
@@ -247,7 +248,7 @@ static int put_task (writer_t *self, uint32_t node, const attempt_t *attempt, bo
         .seconds = piece->seconds,
         .cpu = piece->cpu,
         .rss = piece->rss,
-        .received = writer_now () - self->began,
+        .received = clock_seconds () - self->began,
     };
     memcpy (task.digest, piece->digest, DIGEST_BYTES);
     return chunks_append (self->system[TASKS].chunks, &task, 1, err);

@@ -9,6 +9,7 @@
 #include "calc/h5array.h"
 #include "master/snapshot.h"
 #include "master/writer_state.h"
+#include "proto/clock.h"
 
 enum {
     RELEASE_BYTES = 1 << 20, /* look for readers when this much would be free */
@@ -164,7 +165,7 @@ static int lay_about (writer_t *self, hid_t file, sluice_error_t *err)
         .status = self->status ? self->status : "running",
         .started = self->started,
         .digest = self->status ? digest : NULL,
-        .seconds = self->status ? self->seconds : writer_now () - self->began,
+        .seconds = self->status ? self->seconds : clock_seconds () - self->began,
         .plan = self->plan,
         .late = late,
         .nlate = nlate,
@@ -248,7 +249,7 @@ static void lay_undo (writer_t *self, lay_t *lay)
 
 static int lay_snapshot (writer_t *self, sluice_error_t *err)
 {
-    double began = writer_now ();
+    double began = clock_seconds ();
     lay_t lay = {0};
     if (lay_all (self, &lay, err) < 0) {
         lay_undo (self, &lay);
@@ -276,7 +277,7 @@ static int lay_snapshot (writer_t *self, sluice_error_t *err)
     self->changed = false;
     self->under_way = true;
     syncer_give (self->syncer, super, n);
-    self->laid = writer_now ();
+    self->laid = clock_seconds ();
     self->cost = self->laid - began;
     return 0;
 }
@@ -288,7 +289,7 @@ int writer_tick (writer_t *self, sluice_error_t *err)
         wait = SOONEST;
     if (wait > LATEST)
         wait = LATEST > self->cost / MOST ? LATEST : self->cost / MOST;
-    if (writer_now () - self->laid >= wait)
+    if (clock_seconds () - self->laid >= wait)
         return writer_lay (self, err);
     self->full = false;
     return writer_poll (self, false, err);

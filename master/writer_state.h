@@ -99,8 +99,6 @@ int late_make (writer_t *self, sluice_error_t *err);
 /* Undo: those from number `nall` on are not there. Their chunks are rolled back. */
 void late_undo (writer_t *self, uint32_t nall);
 
-/* Monotonic, in seconds. */
-double writer_now (void);
 /* Note whether the call in hand failed for want of space. Returns -1. */
 int writer_failed (writer_t *self);
 /* Hear of the snapshot under way. With `wait` not before it is durable. -1 when

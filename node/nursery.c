@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "node/spawner.h"
+#include "proto/clock.h"
 
 /* The longest that nursery_destroy waits for processes to go (I9). */
 enum { END_MS = 10000 };
@@ -53,10 +54,10 @@ error:
 
 static void wait_for_end (nursery_t *self)
 {
-    int64_t deadline = wire_now_ms () + END_MS;
+    int64_t deadline = clock_ms () + END_MS;
     struct pollfd end = {.fd = self->lifeline, .events = POLLIN};
     for (;;) {
-        int64_t left = deadline - wire_now_ms ();
+        int64_t left = deadline - clock_ms ();
         int rc = poll (&end, 1, left > 0 ? (int) left : 0);
         if (rc > 0)
             break;

@@ -19,6 +19,7 @@
 #include "node/proctree.h"
 #include "node/wire.h"
 #include "node/zygote.h"
+#include "proto/clock.h"
 
 /* Processes are killed again this often until all are gone. */
 enum { SWEEP_MS = 20 };
@@ -71,7 +72,7 @@ static void start_run (spawner_t *self, wire_mail_t *mail)
 
 static void end_run (run_t *run, int64_t grace_ms)
 {
-    int64_t deadline = wire_now_ms () + grace_ms;
+    int64_t deadline = clock_ms () + grace_ms;
     if (!run->ending || deadline < run->deadline)
         run->deadline = deadline;
     run->ending = true;
@@ -93,7 +94,7 @@ static void listen (spawner_t *self)
     if (got != WIRE_EOF)
         return;
     self->alone = true;
-    self->alone_since = wire_now_ms ();
+    self->alone_since = clock_ms ();
     for (size_t i = 0; i < self->nruns; i++)
         end_run (&self->runs[i], 0);
 }
@@ -148,7 +149,7 @@ static void start_janitor (spawner_t *self, run_t *run)
 
 static void sweep (spawner_t *self)
 {
-    int64_t now = wire_now_ms ();
+    int64_t now = clock_ms ();
     bool dead = false;
     for (size_t i = 0; i < self->nruns; i++) {
         run_t *run = &self->runs[i];
@@ -199,7 +200,7 @@ static void report (spawner_t *self)
 /* How long nothing needs to be looked after; -1: until something happens. */
 static int patience (const spawner_t *self)
 {
-    int64_t wait = -1, now = wire_now_ms ();
+    int64_t wait = -1, now = clock_ms ();
     for (size_t i = 0; i < self->nruns; i++) {
         const run_t *run = &self->runs[i];
         int64_t mine = -1;
@@ -218,7 +219,7 @@ static int patience (const spawner_t *self)
 static bool finished (const spawner_t *self)
 {
     return self->alone &&
-           (self->nruns == 0 || wire_now_ms () - self->alone_since > GIVE_UP_MS);
+           (self->nruns == 0 || clock_ms () - self->alone_since > GIVE_UP_MS);
 }
 
 static int watch_children (void)

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef union {
@@ -95,11 +94,4 @@ size_t slot_page_bytes (unsigned segments)
 {
     size_t page = (size_t) sysconf (_SC_PAGESIZE);
     return (sizeof (slot_page_t) + segments + page - 1) / page * page;
-}
-
-int64_t wire_now_ms (void)
-{
-    struct timespec now;
-    clock_gettime (CLOCK_MONOTONIC, &now);
-    return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }

@@ -115,7 +115,4 @@ typedef struct {
     uint64_t root_bytes, scratch_bytes, hello_bytes;
 } wire_order_t;
 
-/* Milliseconds of a clock that nobody sets. */
-int64_t wire_now_ms (void);
-
 #endif

@@ -24,6 +24,7 @@
 #include "node/proctree.h"
 #include "node/wire.h"
 #include "node/worker.h"
+#include "proto/clock.h"
 
 enum {
     MAX_FRIENDS = 64,      /* processes that the kernel's open may leave */
@@ -310,7 +311,7 @@ static void reap (zygote_t *self)
 /* The agent has no more use for us, or is dead. */
 static _Noreturn void end (zygote_t *self)
 {
-    for (int64_t until = wire_now_ms () + GRACE_MS; wire_now_ms () < until;) {
+    for (int64_t until = clock_ms () + GRACE_MS; clock_ms () < until;) {
         if (waitpid (-1, NULL, WNOHANG) < 0 && errno == ECHILD)
             _exit (0);
         usleep (2000);

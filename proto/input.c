@@ -1,6 +1,7 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
+#include "proto/clock.h"
 #include "proto/share.h"
 
 #include <errno.h>
@@ -106,21 +107,14 @@ static int open_once (const share_t *share, const input_t *expected, bool *again
     return -1;
 }
 
-static int64_t now_ms (void)
-{
-    struct timespec now;
-    clock_gettime (CLOCK_MONOTONIC, &now);
-    return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 int input_open (const share_t *self, const input_t *expected, unsigned patience_ms,
                 sluice_error_t *err)
 {
-    int64_t deadline = now_ms () + patience_ms;
+    int64_t deadline = clock_ms () + patience_ms;
     for (;;) {
         bool again;
         int fd = open_once (self, expected, &again, err);
-        int64_t left = deadline - now_ms ();
+        int64_t left = deadline - clock_ms ();
         if (fd != -1 || !again || left <= 0)
             return fd;
         int64_t pause = left < RETRY_MS ? left : RETRY_MS;

@@ -21,6 +21,7 @@
 #include "node/crew.h"
 #include "node/proctree.h"
 #include "node/segments.h"
+#include "proto/clock.h"
 
 /* What an item of tests/kernels/nursery_kernel.c does: see there. */
 enum {
@@ -143,10 +144,10 @@ static void tear_down (void)
 /* Wait for the next event; CREW_NOTHING after `ms`. */
 static crew_event_type_t next_within (crew_t *of, int64_t ms)
 {
-    int64_t deadline = wire_now_ms () + ms;
+    int64_t deadline = clock_ms () + ms;
     for (;;) {
         crew_next (of, &event);
-        int64_t left = deadline - wire_now_ms ();
+        int64_t left = deadline - clock_ms ();
         if (event.type != CREW_NOTHING || left <= 0)
             return event.type;
         struct pollfd fd = {.events = POLLIN};
@@ -515,11 +516,11 @@ Test (nursery, a_hanging_task_is_revoked)
     start_ready ();
     for (int i = 0; i < 5; i++) {
         assign (0, HANG * WHAT, 1);
-        int64_t began = wire_now_ms ();
+        int64_t began = clock_ms ();
         crew_revoke (crew, 0);
         crew_revoke (crew, 0);
         cr_assert_eq (next (), CREW_IDLE, "%d", (int) event.type);
-        cr_assert_lt (wire_now_ms () - began, 2000);
+        cr_assert_lt (clock_ms () - began, 2000);
     }
     run_well (0, 0, 10);
     cr_assert_eq (next_within (crew, 100), CREW_NOTHING);
@@ -796,15 +797,15 @@ Test (nursery, nothing_outlives_the_agent)
     pid_t pid = 0;
     cr_assert_eq (read (ends[0], &pid, sizeof pid), sizeof pid);
     waitpid (agent, NULL, 0);
-    int64_t began = wire_now_ms ();
+    int64_t began = clock_ms ();
     /* What is left below us: the orphaned spawner and its tree, and our own. */
     pid_t own = nursery->spawner;
-    while (proctree_count (getpid (), &own, 1) > 0 && wire_now_ms () - began < 10000) {
+    while (proctree_count (getpid (), &own, 1) > 0 && clock_ms () - began < 10000) {
         usleep (10000);
         while (waitpid (-1, NULL, WNOHANG) > 0)
             ;
     }
-    cr_assert_lt (wire_now_ms () - began, 5000);
+    cr_assert_lt (clock_ms () - began, 5000);
     cr_assert (gone_within (pid, 100));
     close (ends[0]);
     close (ends[1]);
