@@ -14,6 +14,7 @@
 #include "master/registry.h"
 #include "master/roster.h"
 #include "proto/clock.h"
+#include "proto/json.h"
 
 enum { LOOK_MS = 2500, ANSWER_MS = 2000, MAX_SHOWN = 1024 };
 
@@ -38,31 +39,23 @@ static size_t look (roster_t *roster, found_t *seen)
     return n;
 }
 
-/* The string that follows `name` in a node's answer, at most `size` - 1 bytes of it. */
-static const char *said (const char *text, const char *name, char *out, size_t size)
-{
-    const char *at = strstr (text, name);
-    at = at ? at + strlen (name) : "";
-    size_t n = strcspn (at, "\"");
-    snprintf (out, size, "%.*s", (int) (n < size ? n : size - 1), at);
-    return at;
-}
-
 /* What a node does, in words: its answer is JSON. */
 static void print_doing (const char *text)
 {
-    char busy[12], run[9], owner[64], job[64];
-    const char *at = strstr (text, "\"busy\": ");
-    snprintf (busy, sizeof busy, "%u", at ? (unsigned) strtoul (at + 8, NULL, 10) : 0);
-    at = strstr (text, "\"runs\": [");
-    if (!at || !strstr (at, "\"run\": \""))
+    char run[9], owner[64], job[64];
+    if (!json_is_sound (text)) {
+        fputs ("its answer is not understood", stdout);
+        return;
+    }
+    const char *at = json_first (json_member (text, "runs"));
+    if (!at)
         fputs ("idle", stdout);
     else
-        printf ("%s busy", busy);
-    while (at && (at = strstr (at, "{\"run\": \""))) {
-        at = said (at, "\"run\": \"", run, sizeof run);
-        at = said (at, "\"owner\": \"", owner, sizeof owner);
-        at = said (at, "\"job\": \"", job, sizeof job);
+        printf ("%u busy", (unsigned) json_count (json_member (text, "busy")));
+    for (; at; at = json_after (at)) {
+        json_string (json_member (at, "run"), run, sizeof run);
+        json_string (json_member (at, "owner"), owner, sizeof owner);
+        json_string (json_member (at, "job"), job, sizeof job);
         printf (", run %s (%s, %s)", run, job, owner);
     }
 }

@@ -14,6 +14,7 @@
 
 #include "master/progress.h"
 #include "master/run.h"
+#include "master/snapshot.h"
 
 static const char HELP[] =
     "Usage: sluice run JOB [options]\n"
@@ -215,20 +216,6 @@ static int take (run_options_t *o, int option, const char *value)
 
 static FILE *summary; /* what was standard output */
 
-static void print_json_text (const char *text)
-{
-    putc ('"', summary);
-    for (const unsigned char *p = (const unsigned char *) text; *p; p++) {
-        if (*p == '"' || *p == '\\')
-            fprintf (summary, "\\%c", *p);
-        else if (*p < 0x20)
-            fprintf (summary, "\\u%04x", *p);
-        else
-            putc (*p, summary);
-    }
-    putc ('"', summary);
-}
-
 static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *err)
 {
     struct rusage usage;
@@ -251,10 +238,10 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
         (unsigned long long) usage.ru_maxrss * 1024, (unsigned long long) r->peak_held,
         (unsigned long long) r->stale_frames, (unsigned long long) r->malformed,
         (unsigned long long) r->zap_refused);
-    print_json_text (r->isa);
+    json_text (summary, r->isa);
     fprintf (summary, ",\"data_path\":\"%s\",\"digest\":\"%s\",\"output\":", r->data_path,
              digest);
-    print_json_text (job->output);
+    json_text (summary, job->output);
     fputs ("}\n", summary);
     bool lost = ferror (summary);
     if (fclose (summary) || lost)
