@@ -32,46 +32,6 @@ struct links {
     bool stopped;
 };
 
-/* ---- sockets --------------------------------------------------------------- */
-
-static void set_int (void *socket, int option, int value)
-{
-    zmq_setsockopt (socket, option, &value, sizeof value);
-}
-
-static int plane_open (plane_t *plane, void *context, const job_t *job, bool curve,
-                       sluice_error_t *err)
-{
-    plane->router = zmq_socket (context, ZMQ_ROUTER);
-    plane->pull = zmq_socket (context, ZMQ_PULL);
-    if (!plane->router || !plane->pull)
-        return sluice_fail (err, SLUICE_ESYSTEM, "cannot open sockets: %s",
-                            zmq_strerror (zmq_errno ()));
-    int64_t control_max = MSG_MAX_BYTES,
-            piece_max = (int64_t) job->segment + PIECE_MAX_HEADER;
-    zmq_setsockopt (plane->router, ZMQ_MAXMSGSIZE, &control_max, sizeof control_max);
-    zmq_setsockopt (plane->pull, ZMQ_MAXMSGSIZE, &piece_max, sizeof piece_max);
-    set_int (plane->pull, ZMQ_RCVHWM, 4);
-    set_int (plane->pull, ZMQ_LINGER, 0);
-    set_int (plane->router, ZMQ_LINGER, 500); /* the BYE should still go out */
-    set_int (plane->router, ZMQ_RECONNECT_IVL, 200);
-    set_int (plane->router, ZMQ_RECONNECT_IVL_MAX, 2000);
-    set_int (plane->router, ZMQ_IPV6, 1);
-    set_int (plane->pull, ZMQ_IPV6, 1);
-    if (!curve)
-        return 0;
-    return curve_pair_random (&plane->data_pair, err);
-}
-
-static void plane_close (plane_t *plane)
-{
-    if (plane->router)
-        zmq_close (plane->router);
-    if (plane->pull)
-        zmq_close (plane->pull);
-    curve_pair_wipe (&plane->data_pair);
-}
-
 links_t *links_new (void *context, const job_t *job, gate_t *gate, sched_t *sched,
                     wthread_t *writer, bool local, sluice_error_t *err)
 {
@@ -528,34 +488,13 @@ static link_t *by_token (links_t *self, uint64_t token)
     return NULL;
 }
 
-/* Receive a message of exactly two frames; anything else is counted and
- * dropped. False: nothing there. *whole false: it was something else. */
-static bool receive_two (void *socket, zmq_msg_t frame[2], bool *whole)
-{
-    *whole = false;
-    if (zmq_msg_recv (&frame[0], socket, ZMQ_DONTWAIT) < 0)
-        return false;
-    if (!zmq_msg_more (&frame[0]))
-        return true;
-    zmq_msg_recv (&frame[1], socket, ZMQ_DONTWAIT);
-    *whole = !zmq_msg_more (&frame[1]);
-    for (bool more = !*whole; more;) {
-        zmq_msg_t rest;
-        zmq_msg_init (&rest);
-        zmq_msg_recv (&rest, socket, ZMQ_DONTWAIT);
-        more = zmq_msg_more (&rest);
-        zmq_msg_close (&rest);
-    }
-    return true;
-}
-
 static void receive_control (links_t *self, plane_t *plane)
 {
     for (int i = 0; plane->router && i < RECEIVE_AT_ONCE; i++) {
         zmq_msg_t frame[2];
         zmq_msg_init (&frame[0]);
         zmq_msg_init (&frame[1]);
-        bool whole, there = receive_two (plane->router, frame, &whole);
+        bool whole, there = plane_receive (plane->router, frame, &whole);
         link_t *l = there && whole ? by_route (self, &frame[0]) : NULL;
         msg_t msg;
         if (l && self->trace)
@@ -636,7 +575,7 @@ static void receive_data (links_t *self, plane_t *plane)
         zmq_msg_t frame[2];
         zmq_msg_init (&frame[0]);
         zmq_msg_init (&frame[1]);
-        bool whole, there = receive_two (plane->pull, frame, &whole);
+        bool whole, there = plane_receive (plane->pull, frame, &whole);
         if (there && !whole)
             self->counts.malformed++;
         if (there && whole)

@@ -8,7 +8,7 @@
  * is the node's number for gate, scheduler and file. A node that comes back
  * gets a new link with a new token, so that nothing of the old one counts.
  *
- * There are two pairs of sockets, one for nodes on this machine (ipc, no
+ * There are two planes (plane.h), one for the node on this machine (ipc, no
  * encryption: the folder is private) and one for the network (tcp, CURVE).
  */
 #ifndef MASTER_LINK_H
@@ -16,6 +16,7 @@
 
 #include "master/gate.h"
 #include "master/job.h"
+#include "master/plane.h"
 #include "master/sched.h"
 #include "master/wthread.h"
 #include "proto/trace.h"
@@ -27,11 +28,6 @@ typedef enum {
     LINK_READY, /* WELCOME came: it computes */
     LINK_LACKS  /* it cannot take part; asked again after a while */
 } link_state_t;
-
-typedef struct {
-    void *router, *pull;    /* NULL: this way is not used */
-    curve_pair_t data_pair; /* our side of data sockets; net only */
-} plane_t;
 
 typedef struct {
     link_state_t state;
