@@ -13,6 +13,8 @@
 set -euo pipefail
 
 top=${top_srcdir:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
+# shellcheck source=tests/check.sh
+. "$top/tests/check.sh"
 built=${top_builddir:-$top}
 python=${PYTHON:-/usr/bin/python3}
 kernel=$built/tests/kernels/flow_kernel.so
@@ -32,7 +34,6 @@ export XDG_RUNTIME_DIR=$dir/run TMPDIR=$dir/tmp SLUICE_SLOTS_DIR=$dir/slots
 export PYTHONDONTWRITEBYTECODE=1
 # Leaks of a process that is killed or forks are no news; errors are.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0}
-checks=0
 extra= # one more folder to remove at the end
 
 sluice () { FLOW_MARK=$dir "$binary" "$@"; }
@@ -61,35 +62,6 @@ finish () {
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-
-fail () {
-    printf 'FAILED: %s\n' "$*" >&2
-    exit 1
-}
-# check WHAT COMMAND...: it must succeed
-check () {
-    local what=$1
-    shift
-    checks=$((checks + 1))
-    "$@" || fail "$what ($*)"
-}
-equal () { # WHAT GOT WANT
-    checks=$((checks + 1))
-    [ "$2" = "$3" ] || fail "$1: '$2', not '$3'"
-}
-differ () { # WHAT A B
-    checks=$((checks + 1))
-    [ "$2" != "$3" ] || fail "$1: both '$2'"
-}
-# at_most WHAT NUMBER LIMIT
-at_most () {
-    checks=$((checks + 1))
-    [ "$2" -le "$3" ] || fail "$1: $2, more than $3"
-}
-at_least () {
-    checks=$((checks + 1))
-    [ "$2" -ge "$3" ] || fail "$1: $2, less than $3"
-}
 
 # job FILE NAME=VALUE...: a job file for the tests' kernel
 job () {
@@ -143,17 +115,6 @@ verified () {
 # look FILE [ARGS]: h5py opens it, and all in it agrees; prints what it holds
 look () { "$python" "$flow/libflow.py" "$@"; }
 
-# wait_for SECONDS COMMAND...: until it succeeds
-wait_for () {
-    local until=$((${EPOCHREALTIME/./} + $1 * 1000000))
-    shift
-    until "$@"; do
-        [ "${EPOCHREALTIME/./}" -lt "$until" ] || return 1
-        sleep 0.02
-    done
-}
-# Milliseconds of a clock.
-now_ms () { printf '%s\n' "$((${EPOCHREALTIME/./} / 1000))"; }
 # has_items FILE N: are so many items done in it?
 has_items () { [ -e "$1" ] && [ "$(look "$1" --items 2>/dev/null || echo 0)" -ge "$2" ]; }
 no_process () { [ -z "$(ours)" ]; }

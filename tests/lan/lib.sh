@@ -12,6 +12,8 @@ set -euo pipefail
 
 here=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")")
 top=$(readlink -f "${top_srcdir:-$here/../..}")
+# shellcheck source=tests/check.sh
+. "$top/tests/check.sh"
 built=$(readlink -f "${top_builddir:-$top}")
 lab=$here/lab
 python=${PYTHON:-/usr/bin/python3}
@@ -27,7 +29,6 @@ export LAB LAB_OWNER=$$ SLUICE PYTHONDONTWRITEBYTECODE=1
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0}
 unset SLUICE_KEY SLUICE_SLOTS_DIR XDG_RUNTIME_DIR
 share=$LAB/share
-checks=0
 mkdir "$share"
 chmod 755 "$LAB" "$share"
 
@@ -47,38 +48,6 @@ finish () {
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-
-fail () {
-    printf 'FAILED: %s\n' "$*" >&2
-    exit 1
-}
-check () { # WHAT COMMAND...
-    local what=$1
-    shift
-    checks=$((checks + 1))
-    "$@" || fail "$what ($*)"
-}
-equal () { # WHAT GOT WANT
-    checks=$((checks + 1))
-    [ "$2" = "$3" ] || fail "$1: '$2', not '$3'"
-}
-at_most () { # WHAT NUMBER LIMIT
-    checks=$((checks + 1))
-    [ "$2" -le "$3" ] || fail "$1: $2, more than $3"
-}
-at_least () {
-    checks=$((checks + 1))
-    [ "$2" -ge "$3" ] || fail "$1: $2, less than $3"
-}
-wait_for () { # SECONDS COMMAND...
-    local until=$((${EPOCHREALTIME/./} + $1 * 1000000))
-    shift
-    until "$@"; do
-        [ "${EPOCHREALTIME/./}" -lt "$until" ] || return 1
-        sleep 0.05
-    done
-}
-now_ms () { printf '%s\n' "$((${EPOCHREALTIME/./} / 1000))"; }
 
 hosts () {
     "$lab" up "$1" "$share"

@@ -1,0 +1,50 @@
+# This Source Code Form is subject to the terms of the Mozilla Public License,
+# v. 2.0 (LICENSE).
+
+# check.sh - how scripts of tests check and wait; read in by the lib.sh of each kind
+#
+# $checks counts; the first check that does not hold ends the test.
+#
+# shellcheck shell=bash
+
+checks=0
+
+fail () {
+    printf 'FAILED: %s\n' "$*" >&2
+    exit 1
+}
+# check WHAT COMMAND...: it must succeed
+check () {
+    local what=$1
+    shift
+    checks=$((checks + 1))
+    "$@" || fail "$what ($*)"
+}
+equal () { # WHAT GOT WANT
+    checks=$((checks + 1))
+    [ "$2" = "$3" ] || fail "$1: '$2', not '$3'"
+}
+differ () { # WHAT A B
+    checks=$((checks + 1))
+    [ "$2" != "$3" ] || fail "$1: both '$2'"
+}
+at_most () { # WHAT NUMBER LIMIT
+    checks=$((checks + 1))
+    [ "$2" -le "$3" ] || fail "$1: $2, more than $3"
+}
+at_least () { # WHAT NUMBER LIMIT
+    checks=$((checks + 1))
+    [ "$2" -ge "$3" ] || fail "$1: $2, less than $3"
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds
+wait_for () {
+    local until=$((${EPOCHREALTIME/./} + $1 * 1000000))
+    shift
+    until "$@"; do
+        [ "${EPOCHREALTIME/./}" -lt "$until" ] || return 1
+        sleep 0.02
+    done
+}
+# Milliseconds of a clock.
+now_ms () { printf '%s\n' "$((${EPOCHREALTIME/./} / 1000))"; }
