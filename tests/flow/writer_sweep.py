@@ -9,7 +9,8 @@ must be; nothing that was durable is lost again. The same when the power fails,
 and any sector written since the last sync may be lost. Then the disk is full at every
 write in turn, and the writer gets over it. Then readers run beside the writer.
 
-  writer_sweep.py [TASKS [EVERY]]     EVERY: try only each so many places
+  writer_sweep.py [TASKS [EVERY]]     EVERY: try only each so many places (1; 5 when
+                                      SLUICE_TEST_SCALE is small)
 """
 import collections
 import json
@@ -136,10 +137,10 @@ def look(path):
         return check(f)
 
 
-def play(path, tasks, mode, **settings):
+def play(path, tasks, mode, *half_way, **settings):
     env = dict(os.environ, LD_PRELOAD=os.environ.get('WRITER_PRELOAD_FIRST', '') + ' ' + DIEAT,
                **{k: str(v) for k, v in settings.items()})
-    return subprocess.run([PLAY, 'sweep', path, str(tasks), mode], env=env,
+    return subprocess.run([PLAY, 'sweep', path, str(tasks), mode, *half_way], env=env,
                           stdout=subprocess.PIPE, text=True, check=False)
 
 
@@ -226,7 +227,7 @@ READER = '''
 import os, sys, time, h5py
 sys.path.insert(0, sys.argv[1])
 import writer_sweep as w
-path, hold = sys.argv[2], sys.argv[3] == 'hold'
+path, held = sys.argv[2], sys.argv[3]
 last, opens, missed, end = 0, 0, 0, time.monotonic() + 120
 while time.monotonic() < end:
     try:
@@ -239,7 +240,8 @@ while time.monotonic() < end:
     n, done = w.check(f, 50)
     assert n + done >= last, (n, last)
     last, opens = n + done, opens + 1
-    if hold and n > 3:           # keep an old state open to the end
+    if held and n > 3:           # keep an old state open to the end
+        open(held, 'w').close()  # the writer waits half-way for this
         while os.path.exists(path + '.lock'):
             assert w.check(f, 10)[0] == n
             opens += 1
@@ -257,9 +259,10 @@ print(opens, missed)
 def readers(folder, tasks):
     path = os.path.join(folder, 'read.h5')
     here = os.path.dirname(os.path.abspath(__file__))
+    held = os.path.join(folder, 'held')
     some = [subprocess.Popen([sys.executable, '-c', READER, here, path, mode],
-                             stdout=subprocess.PIPE, text=True) for mode in ('', 'hold')]
-    out = play(path, tasks, 'later')
+                             stdout=subprocess.PIPE, text=True) for mode in ('', held)]
+    out = play(path, tasks, 'later', held)
     if out.returncode != 0:
         for one in some:
             one.kill()
@@ -275,7 +278,8 @@ def readers(folder, tasks):
 
 def main():
     tasks = int(sys.argv[1]) if len(sys.argv) > 1 else 11
-    every = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    small = os.environ.get('SLUICE_TEST_SCALE') == 'small'
+    every = int(sys.argv[2]) if len(sys.argv) > 2 else 5 if small else 1
     with tempfile.TemporaryDirectory() as folder:
         summary = sweep(folder, tasks, 'now', every)
         assert sweep(folder, tasks, 'later', every)['digest'] == summary['digest']

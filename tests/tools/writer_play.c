@@ -3,9 +3,9 @@
 
 /* writer_play - drive the writer alone, always in the same way
  *
- *   writer_play sweep PATH TASKS [now|later]   tasks of varying size, dropped and
- *       double attempts, short pieces, a snapshot each few pieces; with `later`
- *       the writer does not wait for them
+ *   writer_play sweep PATH TASKS [now|later [FILE]]   tasks of varying size, dropped
+ *       and double attempts, short pieces, a snapshot each few pieces; with `later`
+ *       the writer does not wait for them; half-way it waits until FILE is there
  *   writer_play bench PATH MIB [EVERY [unchecked]]   plain pwrite of so many MiB, then
  *       pieces of 1 MiB through the writer, a tick each EVERY; prints JSON
  */
@@ -55,7 +55,16 @@ static int put (void *arg, const piece_t *piece, const void *payload, sluice_err
     return rc;
 }
 
-static int sweep (const char *path, uint64_t tasks, bool later)
+/* Until a file is there, a minute at most. */
+static int await (const char *path, sluice_error_t *err)
+{
+    for (double began = now (); access (path, F_OK) < 0; usleep (1000))
+        if (now () - began > 60)
+            return sluice_fail (err, SLUICE_ESYSTEM, "%s did not come", path);
+    return 0;
+}
+
+static int sweep (const char *path, uint64_t tasks, bool later, const char *half_way)
 {
     sluice_error_t err = {0};
     double values[30];
@@ -90,6 +99,9 @@ static int sweep (const char *path, uint64_t tasks, bool later)
         uint64_t task = i * 7 % tasks; /* not in order; 7 does not divide tasks */
         player.short_every = i % 3 == 1 ? 9 : 0;
         player.no_done = true;
+        if (half_way && i == tasks / 2 &&
+            (writer_snapshot (self.writer, &err) < 0 || await (half_way, &err) < 0))
+            return fail (&err);
         if (i % 4 == 2) { /* an attempt that dies */
             rc = play_task (&player, task, 1, task * TASK_ITEMS, (task + 1) * TASK_ITEMS,
                             &err);
@@ -224,11 +236,12 @@ int main (int argc, char **argv)
 {
     if (argc >= 4 && strcmp (argv[1], "sweep") == 0 && strtoull (argv[3], NULL, 10) % 7)
         return sweep (argv[2], strtoull (argv[3], NULL, 10),
-                      argc > 4 && strcmp (argv[4], "later") == 0);
+                      argc > 4 && strcmp (argv[4], "later") == 0,
+                      argc > 5 ? argv[5] : NULL);
     if (argc >= 4 && strcmp (argv[1], "bench") == 0)
         return bench (argv[2], strtoull (argv[3], NULL, 10),
                       argc > 4 ? strtoull (argv[4], NULL, 10) : 1, argc > 5);
-    fprintf (stderr, "usage: writer_play sweep|bench PATH N [now|later|EVERY];"
+    fprintf (stderr, "usage: writer_play sweep|bench PATH N [now|later|EVERY [FILE]];"
                      " sweep: N not a multiple of 7\n");
     return 2;
 }
