@@ -36,6 +36,19 @@ int cmd_usage (const char *name, const char *format, ...)
 /* The same for what getopt_long (opterr 0) has just refused. */
 int cmd_bad_option (const char *name, char **argv);
 
+/* An option: with a value, or one that is there or not. */
+typedef struct {
+    const char *name; /* of --name */
+    char letter;      /* -o for --output; 0: none */
+    const char **value;
+    bool *flag; /* if value is NULL */
+} cmd_option_t;
+
+/* Read a command line of these options, of which the last has no name; --help and -h
+ * print `help`. -1: go on, with what is not an option from argv[optind] on. Else it
+ * is over, with this exit status. */
+int cmd_options (int argc, char **argv, const char *help, const cmd_option_t *options);
+
 /* `hits` runs begin with `prefix`, and not one: what to say of it. */
 int cmd_no_run (const char *prefix, size_t hits, const char *where, sluice_error_t *err);
 

@@ -16,6 +16,11 @@
 #include "proto/clock.h"
 #include "proto/json.h"
 
+static const char HELP[] =
+    "Usage: sluice nodes [DIR] [--key FILE] [--json]\n\n"
+    "List the nodes of the share around DIR (default: this folder), how they\n"
+    "were found (beacon or share), and what they do. --json: one object a line.\n";
+
 enum { LOOK_MS = 2500, ANSWER_MS = 2000, MAX_SHOWN = 1024 };
 
 /* Collect what is seen within LOOK_MS, each node once. */
@@ -62,37 +67,22 @@ static void print_doing (const char *text)
 
 int cmd_nodes (int argc, char **argv)
 {
-    static const struct option options[] = {{"key", required_argument, NULL, 'k'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
     const char *key = NULL;
     bool json = false;
-    int option;
-    optind = 1;
-    opterr = 0; /* the one line is ours */
-    while ((option = getopt_long (argc, argv, "h", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs ("Usage: sluice nodes [DIR] [--key FILE] [--json]\n\n"
-                   "List the nodes of the share around DIR (default: this folder), how "
-                   "they\n"
-                   "were found (beacon or share), and what they do. --json: one object a "
-                   "line.\n",
-                   stdout);
-            return 0;
-        }
-        if (option == 'k')
-            key = optarg;
-        else if (option == 'j')
-            json = true;
-        else
-            return cmd_bad_option ("nodes", argv);
-    }
+    int status = cmd_options (
+        argc, argv, HELP,
+        (cmd_option_t[]){{"key", .value = &key}, {"json", .flag = &json}, {0}});
+    if (status >= 0)
+        return status;
+    if (optind + 1 < argc)
+        return cmd_usage ("nodes", "one folder is enough: '%s' is one too many",
+                          argv[optind + 1]);
     sluice_error_t err = {0};
     share_t *share = NULL;
     cluster_t *cluster = NULL;
     roster_t *roster = NULL;
-    int answered = 0, status = 0;
+    int answered = 0;
+    status = 0;
     found_t *seen = calloc (MAX_SHOWN, sizeof *seen);
     if (!seen ||
         cmd_cluster (optind < argc ? argv[optind] : ".", key, &share, &cluster, &err) ||

@@ -5,7 +5,6 @@
 
 #include "master/cmd.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -219,7 +218,7 @@ static int take_tasks (args_t *args, int argc, char **argv)
                          &args->tasks[args->ntasks].task))
             return cmd_usage ("cancel", "'%s' is not the number of a task",
                               argv[optind + (int) args->ntasks]);
-    return 0;
+    return -1;
 }
 
 static int take_user (args_t *args)
@@ -230,34 +229,19 @@ static int take_user (args_t *args)
     else
         snprintf (args->wanted.user, sizeof args->wanted.user, "%u",
                   (unsigned) getuid ());
-    return 0;
+    return -1;
 }
 
-/* 0: go on; else an exit status, or -1 when help was shown. */
+/* -1: go on; else an exit status. */
 static int parse (args_t *args, int argc, char **argv)
 {
-    static const struct option options[] = {{"key", required_argument, NULL, 'k'},
-                                            {"share", required_argument, NULL, 's'},
-                                            {"all-mine", no_argument, NULL, 'a'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
-    int option;
-    optind = 1;
-    opterr = 0; /* the one line is ours */
-    while ((option = getopt_long (argc, argv, "h", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs (HELP, stdout);
-            return -1;
-        }
-        if (option == 'k')
-            args->key = optarg;
-        else if (option == 's')
-            args->where = optarg;
-        else if (option == 'a')
-            args->all_mine = true;
-        else
-            return cmd_bad_option ("cancel", argv);
-    }
+    int status = cmd_options (argc, argv, HELP,
+                              (cmd_option_t[]){{"key", .value = &args->key},
+                                               {"share", .value = &args->where},
+                                               {"all-mine", .flag = &args->all_mine},
+                                               {0}});
+    if (status >= 0)
+        return status;
     if (args->all_mine)
         return optind < argc ? cmd_usage ("cancel", "--all-mine needs no run")
                              : take_user (args);
@@ -273,9 +257,9 @@ int cmd_cancel (int argc, char **argv)
 {
     args_t args = {.where = "."};
     int status = parse (&args, argc, argv);
-    if (status != 0) {
+    if (status >= 0) {
         free (args.tasks);
-        return status < 0 ? 0 : status;
+        return status;
     }
     sluice_error_t err = {0}, none = {0};
     share_t *share = NULL;
@@ -289,8 +273,7 @@ int cmd_cancel (int argc, char **argv)
     else if (survey)
         rc = cancel_runs (survey, &args.wanted, &err);
     fflush (stdout);
-    if (rc != 0)
-        status = cmd_fail ("cancel", &err);
+    status = rc != 0 ? cmd_fail ("cancel", &err) : 0;
     survey_destroy (&survey);
     cluster_destroy (&cluster);
     share_destroy (&share);

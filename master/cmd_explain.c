@@ -5,8 +5,8 @@
 
 #include "master/cmd.h"
 
-#include <getopt.h>
 #include <inttypes.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,30 +180,15 @@ static int explain (survey_t *survey, const char *where, const char *prefix,
 
 int cmd_explain (int argc, char **argv)
 {
-    static const struct option options[] = {{"key", required_argument, NULL, 'k'},
-                                            {"share", required_argument, NULL, 's'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
     const char *key = NULL, *where = ".";
     bool json = false;
-    int option;
-    optind = 1;
-    opterr = 0; /* the one line is ours */
-    while ((option = getopt_long (argc, argv, "h", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs (HELP, stdout);
-            return 0;
-        }
-        if (option == 'k')
-            key = optarg;
-        else if (option == 's')
-            where = optarg;
-        else if (option == 'j')
-            json = true;
-        else
-            return cmd_bad_option ("explain", argv);
-    }
+    int status = cmd_options (argc, argv, HELP,
+                              (cmd_option_t[]){{"key", .value = &key},
+                                               {"share", .value = &where},
+                                               {"json", .flag = &json},
+                                               {0}});
+    if (status >= 0)
+        return status;
     const char *run = optind < argc ? argv[optind] : "";
     const char *task = optind + 1 < argc ? argv[optind + 1] : "";
     uint64_t number;
@@ -218,7 +203,7 @@ int cmd_explain (int argc, char **argv)
     if (cmd_cluster (where, key, &share, &cluster, &none))
         share = NULL; /* then only runs of this machine are known */
     survey_t *survey = survey_new (share, cluster, &err);
-    int status = 0;
+    status = 0;
     if (!survey || explain (survey, where, run, task, json, &err))
         status = cmd_fail ("explain", &err);
     survey_destroy (&survey);

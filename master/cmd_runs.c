@@ -5,8 +5,8 @@
 
 #include "master/cmd.h"
 
-#include <getopt.h>
 #include <inttypes.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,34 +133,19 @@ static void list (survey_t *survey, bool json)
 
 int cmd_runs (int argc, char **argv)
 {
-    static const struct option options[] = {{"key", required_argument, NULL, 'k'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
     const char *key = NULL;
     bool json = false;
-    int option;
-    optind = 1;
-    opterr = 0; /* the one line is ours */
-    while ((option = getopt_long (argc, argv, "h", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs (HELP, stdout);
-            return 0;
-        }
-        if (option == 'k')
-            key = optarg;
-        else if (option == 'j')
-            json = true;
-        else
-            return cmd_bad_option ("runs", argv);
-    }
+    int status = cmd_options (
+        argc, argv, HELP,
+        (cmd_option_t[]){{"key", .value = &key}, {"json", .flag = &json}, {0}});
+    if (status >= 0)
+        return status;
     if (optind + 1 < argc)
         return cmd_usage ("runs", "one folder is enough: '%s' is one too many",
                           argv[optind + 1]);
     sluice_error_t err = {0};
     share_t *share = NULL;
     cluster_t *cluster = NULL;
-    int status = 0;
     /* Without a share runs of this machine are known; one that was named must be. */
     if (cmd_cluster (optind < argc ? argv[optind] : ".", key, &share, &cluster, &err) &&
         (optind < argc || key))
@@ -169,8 +154,7 @@ int cmd_runs (int argc, char **argv)
     survey_t *survey = survey_new (share, cluster, &err);
     if (survey)
         list (survey, json);
-    else
-        status = cmd_fail ("runs", &err);
+    status = survey ? 0 : cmd_fail ("runs", &err);
     survey_destroy (&survey);
     cluster_destroy (&cluster);
     share_destroy (&share);

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,21 +129,11 @@ static int decode (reader_t *self, bool json, sluice_error_t *err)
 
 int cmd_trace (int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
     bool json = false;
-    int option;
-    optind = 1;
-    opterr = 0; /* the one line is ours */
-    while ((option = getopt_long (argc, argv, "h", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs (HELP, stdout);
-            return 0;
-        }
-        if (option != 'j')
-            return cmd_bad_option ("trace", argv);
-        json = true;
-    }
+    int status =
+        cmd_options (argc, argv, HELP, (cmd_option_t[]){{"json", .flag = &json}, {0}});
+    if (status >= 0)
+        return status;
     if (optind + 1 != argc)
         return cmd_usage ("trace", "which file? Name one");
     sluice_error_t err = {0};

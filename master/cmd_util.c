@@ -33,6 +33,39 @@ int cmd_bad_option (const char *name, char **argv)
     return cmd_usage (name, "'%s' is unknown, or lacks its value", argv[optind - 1]);
 }
 
+enum { MAX_OPTIONS = 8 };
+
+int cmd_options (int argc, char **argv, const char *help, const cmd_option_t *options)
+{
+    struct option known[MAX_OPTIONS + 2] = {{"help", no_argument, NULL, 'h'}};
+    char letters[2 * MAX_OPTIONS + 2] = "h", *end = letters + 1;
+    for (int i = 0; options[i].name; i++) {
+        const cmd_option_t *o = &options[i];
+        known[i + 1] =
+            (struct option){o->name, o->value ? required_argument : no_argument, NULL,
+                            o->letter ? o->letter : 256 + i};
+        if (o->letter)
+            end += sprintf (end, "%c%s", o->letter, o->value ? ":" : "");
+    }
+    optind = 1;
+    opterr = 0; /* the one line is ours */
+    for (int got, i; (got = getopt_long (argc, argv, letters, known, &i)) != -1;) {
+        if (got == 'h') {
+            fputs (help, stdout);
+            return 0;
+        }
+        if (got == '?')
+            return cmd_bad_option (argv[0], argv);
+        for (i = 0; options[i].letter != got && 256 + i != got; i++)
+            ;
+        if (options[i].value)
+            *options[i].value = optarg;
+        else
+            *options[i].flag = true;
+    }
+    return -1;
+}
+
 /* The parsers of job files serve the command line too. */
 static bool parse (const char *text, uint64_t *value, bool size)
 {
