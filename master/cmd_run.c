@@ -293,6 +293,30 @@ static void summarise (const job_t *job, const run_result_t *r)
                  (unsigned long long) r->failed, r->failed == 1 ? "" : "s", job->output);
 }
 
+/* A run that could not begin leaves no output: the next one may have its name. */
+static void discard (const job_t *job, const run_result_t *r, const sluice_error_t *err)
+{
+    bool began = r->totals.tasks || r->failed;
+    if (job->made && !began &&
+        (err->code == SLUICE_EINPUT || err->code == SLUICE_ENONODES))
+        unlink (job->output);
+}
+
+static pid_t running; /* this process, while a job runs in it; else 0 */
+
+/* A kernel's function called exit: that must not look like success. */
+static void on_early_exit (int status, void *arg)
+{
+    (void) arg;
+    if (getpid () != running)
+        return;
+    fprintf (stderr,
+             "sluice run: the kernel called exit (%d) in the master; its functions must "
+             "return\n",
+             status);
+    _exit (SLUICE_EFAILED);
+}
+
 static int run_job (const run_options_t *o)
 {
     sluice_error_t err = {0};
@@ -310,6 +334,8 @@ static int run_job (const run_options_t *o)
         cmd_fail ("run", &err);
     if (rc == 0 || err.code == SLUICE_ECANCELLED)
         summarise (job, &result);
+    else
+        discard (job, &result, &err);
     if (o->json && print_json (job, &result, &err)) {
         cmd_fail ("run", &err);
         status = status ? status : SLUICE_EOUTPUT;
@@ -346,7 +372,10 @@ int cmd_run (int argc, char **argv)
         status = cmd_usage ("run", "--serial sends no message that --trace could record");
     if (status == 0) {
         o.path = argv[optind];
+        running = getpid ();
+        on_exit (on_early_exit, NULL);
         status = run_job (&o);
+        running = 0;
     }
 done:
     for (size_t i = 0; i < o.nnodes; i++)

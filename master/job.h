@@ -35,6 +35,7 @@ typedef struct job {
     char *name;                            /* of the job, for people */
     char *folder;                          /* absolute, of the job file */
     char *output;                          /* path of the file to write */
+    bool made;                             /* this run has made it */
     char *owner;                           /* user@host */
     sluice_params_t *params;
     share_t *share;     /* the unconfined one if there is none */

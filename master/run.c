@@ -502,15 +502,20 @@ static bool wants_local (const job_t *job)
 
 writer_t *run_open_writer (job_t *job, sluice_error_t *err)
 {
-    return writer_new (&(writer_options_t){.path = job->output,
-                                           .force = job->options.force,
-                                           .run = job->run,
-                                           .job = job->name,
-                                           .kernel = job->kernel_label,
-                                           .plan = job->plan,
-                                           .rate = job->options.rate,
-                                           .packed_max = job->options.window / 4},
-                       err);
+    writer_t *writer =
+        writer_new (&(writer_options_t){.path = job->output,
+                                        .force = job->options.force,
+                                        .run = job->run,
+                                        .job = job->name,
+                                        .kernel = job->kernel_label,
+                                        .plan = job->plan,
+                                        .rate = job->options.rate,
+                                        .packed_max = job->options.window / 4},
+                    err);
+    job->made = writer != NULL;
+    if (writer && job->begun)
+        job->begun (job);
+    return writer;
 }
 
 static int set_up (run_t *self, sluice_error_t *err)
@@ -527,8 +532,6 @@ static int set_up (run_t *self, sluice_error_t *err)
         return -1;
     char *inputs = write_inputs (self, err);
     writer_t *writer = inputs ? run_open_writer (job, err) : NULL;
-    if (writer && job->begun)
-        job->begun (job);
     self->context = zmq_ctx_new ();
     self->gate = gate_new (job->options.window);
     self->sched = sched_new (&(sched_options_t){.items = job->plan->items,

@@ -290,8 +290,6 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
     self.writer = run_open_writer (job, &why);
     if (!self.writer || host_open (&host, &self, &why))
         goto done;
-    if (job->begun)
-        job->begun (job);
     char name[65] = "";
     gethostname (name, sizeof name - 1);
     snprintf (r->isa, sizeof r->isa, "%s", vm_isa_name ());

@@ -152,6 +152,23 @@ for victim in spawner agent; do
     check "$victim killed: it is said" grep -q 'lost node' "$dir/$victim.err"
 done
 
+# A kernel that cannot even begin: the reason in a line, and no output, so that the next
+# run may have its name. One that calls exit in the master must not look like success.
+for how in '--cores 2' --serial; do
+    job "$dir/begin.ini" items=$n rows=20 'mode=open fails'
+    # shellcheck disable=SC2086
+    run begin "$dir/begin.ini" $how
+    differ "open fails $how: exit status" $status 0
+    check "open fails $how: $(cat "$dir/begin.err")" grep -q 'no index was found$' "$dir/begin.err"
+    equal "open fails $how: left" "$(find "$dir" -name 'begin.h5*')" ''
+    job "$dir/begin.ini" items=$n rows=20 'mode=plan exits'
+    # shellcheck disable=SC2086
+    run begin "$dir/begin.ini" $how
+    equal "plan exits $how: exit status" $status 1
+    check "plan exits $how: $(cat "$dir/begin.err")" grep -q 'called exit (0)' "$dir/begin.err"
+    nothing_left "$how"
+done
+
 # --fail-fast ends at once.
 job "$dir/fast.ini" items=$n rows=20 vary=1 mode=abort at=3 sleep_us=20000 crash_limit=1
 run fast "$dir/fast.ini" --cores 2 --fail-fast

@@ -10,7 +10,8 @@
  *   bulk_kib  rows of 1 KiB of table `bulk` for an item
  *   sleep_us  that an item takes
  *   mode, at  what happens in the middle of item `at`; with `first` in front of
- *             it only when the file `marker` is not there yet (it is made)
+ *             it only when the file `marker` is not there yet (it is made);
+ *             `plan exits` and `open fails` happen before any item
  *   yield     0: never give work back
  */
 
@@ -50,6 +51,9 @@ static int plan (sluice_plan_t *p, sluice_error_t *err)
 {
     uint64_t items = 0, bulk_kib = 0;
     const sluice_params_t *params = sluice_plan_params (p);
+    const char *mode = sluice_params_get (params, "mode");
+    if (mode && strcmp (mode, "plan exits") == 0)
+        exit (0);
     if (sluice_params_u64 (params, "items", &items, err) ||
         sluice_params_u64 (params, "bulk_kib", &bulk_kib, err) ||
         sluice_plan_items (p, items, err) ||
@@ -64,6 +68,8 @@ static int open_inputs (sluice_inputs_t *inputs, void **out, sluice_error_t *err
     const sluice_params_t *params = sluice_inputs_params (inputs);
     const char *mode = sluice_params_get (params, "mode");
     const char *marker = sluice_params_get (params, "marker");
+    if (mode && strcmp (mode, "open fails") == 0)
+        return sluice_fail (err, SLUICE_EINPUT, "no index was found");
     state_t *s = calloc (1, sizeof *s);
     if (!s)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
