@@ -32,6 +32,13 @@ share=$LAB/share
 mkdir "$share"
 chmod 755 "$LAB" "$share"
 
+# What was begun on a host, seen from outside, is gone with the lab.
+all_left () {
+    local file
+    for file in $(grep -lsF "$LAB/.lab/" /proc/[0-9]*/cmdline); do
+        ! grep -qsx nsenter "${file%/cmdline}/comm" || return 1
+    done
+}
 finish () {
     local status=$? log
     trap '' EXIT INT TERM
@@ -41,6 +48,7 @@ finish () {
         done
     fi
     "$lab" down
+    wait_for 5 all_left || { echo "$name: processes are left" >&2; status=1; }
     rm -rf "$LAB"
     [ $status != 0 ] || echo "$name: $checks checks, all right, in $SECONDS s"
     exit $status

@@ -121,6 +121,7 @@ sleep 3
 check 'it did not begin again' all_idle
 "$lab" signal h1 cut INT
 ended cut 15
+equal 'exit status' $status 130
 look "$share/cut.h5" --status cancelled >/dev/null || fail 'the file'
 
 # All of this user's, from there; nodes serve the next run as before.

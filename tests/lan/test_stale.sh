@@ -19,22 +19,7 @@ for host in h2 h3; do
     node $host --slots 2 --ports 7000-7009 --outbox 64M
 done
 nodes=(--node "tcp://$("$lab" address h2):7000" --node "tcp://$("$lab" address h3):7000")
-agent () { cat "$LAB/.lab/$1.node.inside"; }
-# nsenter stops with the process that it began, and has to be woken, too.
-entered () { # HOST: its id, outside
-    local file
-    for file in $(grep -lF "$LAB/.lab/$1.node.inside" /proc/[0-9]*/cmdline 2>/dev/null); do
-        file=${file%/cmdline}
-        ! grep -qx nsenter "$file/comm" 2>/dev/null || echo "${file#/proc/}"
-    done
-}
-signal () {
-    local host
-    for host in h2 h3; do
-        "$lab" in $host kill "-$1" "$(agent $host)"
-        [ "$1" != CONT ] || entered $host | xargs -r kill -CONT
-    done
-}
+signal () { for host in h2 h3; do "$lab" signal $host node "$1"; done; }
 
 for round in 1 2 3; do
     master first$round first.ini --window 16M --write-rate 4M "${nodes[@]}"
