@@ -16,7 +16,8 @@
 
 typedef struct local local_t;
 
-/* A private folder (mode 0700) for sockets and inputs of this run. */
+/* A private folder (mode 0700) for sockets and inputs of this run. Those that masters
+ * of this user left when they were killed are removed on the occasion. */
 char *local_folder (sluice_error_t *err);
 /* Remove it with all that is in it; frees the path. */
 void local_folder_remove (char **folder_p);
