@@ -88,5 +88,5 @@ int main (int argc, char **argv)
         return status;
     fprintf (stderr, "sluice: what was to be printed could not be: %s\n",
              strerror (errno));
-    return status ? status : 1;
+    return SLUICE_EOUTPUT;
 }

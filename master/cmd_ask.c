@@ -65,6 +65,23 @@ static void print_doing (const char *text)
     }
 }
 
+static void print_json (const found_t *node, const char *status)
+{
+    json_out_t out;
+    json_begin (&out, 2 * MSG_MAX_TEXT);
+    json_add (&out, "{\"host\":");
+    json_add_text (&out, node->host);
+    json_add (&out, ",\"endpoint\":");
+    json_add_text (&out, node->endpoint);
+    json_add (&out, ",\"slots\":%u,\"found\":\"%s\",\"status\":%s}", node->slots,
+              node->by_beacon ? "beacon" : "share",
+              status && json_is_sound (status) ? status : "null");
+    char *text = json_end (&out);
+    if (text)
+        puts (text);
+    free (text);
+}
+
 int cmd_nodes (int argc, char **argv)
 {
     const char *key = NULL;
@@ -98,9 +115,9 @@ int cmd_nodes (int argc, char **argv)
                                    cluster_node_pair (cluster)->public_key, &question,
                                    ANSWER_MS, &why);
         answered += text != NULL;
-        if (json && text)
-            puts (text);
-        else if (!json) {
+        if (json)
+            print_json (&seen[i], text);
+        else {
             printf ("%-16s %-28s %3u slots  %s  ", seen[i].host, seen[i].endpoint,
                     seen[i].slots, seen[i].by_beacon ? "beacon" : "share ");
             if (text)

@@ -140,7 +140,10 @@ static int cancel_runs (survey_t *survey, const wanted_t *wanted, sluice_error_t
     if (known == 0 && wanted->prefix)
         return cmd_no_run (wanted->prefix, 0, wanted->where, err);
     if (known == 0)
-        printf ("no run of %s is going on\n", wanted->user);
+        printf (
+            "no run of %s is going on in the share around %s, nor outside all shares on "
+            "this machine\n",
+            wanted->user, strcmp (wanted->where, ".") ? wanted->where : "this folder");
     if (!good)
         return sluice_fail (err, SLUICE_ENONODES, "not all of it could be ended");
     return 0;
@@ -242,6 +245,7 @@ static int parse (args_t *args, int argc, char **argv)
                                                {0}});
     if (status >= 0)
         return status;
+    args->wanted.where = args->where;
     if (args->all_mine)
         return optind < argc ? cmd_usage ("cancel", "--all-mine needs no run")
                              : take_user (args);
@@ -249,7 +253,6 @@ static int parse (args_t *args, int argc, char **argv)
     if (!*run || strspn (run, "0123456789abcdef") != strlen (run))
         return cmd_usage ("cancel", "which run? Give the first digits of its id");
     args->wanted.prefix = run;
-    args->wanted.where = args->where;
     return take_tasks (args, argc, argv);
 }
 

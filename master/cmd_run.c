@@ -141,6 +141,14 @@ static int read_nodes (run_options_t *o, const char *path)
     return o->nnodes ? 0 : cmd_usage ("run", "%s: no endpoint in it", path);
 }
 
+static const char *name_of (int option)
+{
+    const struct option *known = OPTIONS;
+    while (known->name && known->val != option)
+        known++;
+    return known->name;
+}
+
 /* One option; 0, or an exit status. */
 static int take (run_options_t *o, int option, const char *value)
 {
@@ -211,7 +219,9 @@ static int take (run_options_t *o, int option, const char *value)
     default:
         return cmd_usage ("run", "unknown option");
     }
-    return good ? 0 : cmd_usage ("run", "'%s' is not a number that is right here", value);
+    return good ? 0
+                : cmd_usage ("run", "--%s: '%s' is not a number that is right here",
+                             name_of (option), value);
 }
 
 static FILE *summary; /* what was standard output */

@@ -21,9 +21,10 @@ enum { LOOK_MS = 1500 };
 static const char HELP[] =
     "Usage: sluice runs [DIR] [--key FILE] [--json]\n"
     "\n"
-    "List the runs that go on in the share around DIR (default: this folder) and on\n"
-    "this machine: id, owner, job, items done, MB/s of late, nodes, since when, and\n"
-    "what they wait for. A run whose master has died is shown as such, with the nodes\n"
+    "List the runs that go on in the share around DIR (default: this folder), and those\n"
+    "without a share on this machine: id, owner, job, items done, MB/s of late, nodes,\n"
+    "since when, and what they wait for. A run whose master has died is shown as such, "
+    "with the nodes\n"
     "that still have it; sluice cancel ends it. With --json, one object per line.\n";
 
 typedef enum { GOES_ON, NO_ANSWER, DEAD, NODES_ONLY, ELSEWHERE } state_t;
@@ -114,7 +115,7 @@ static void print_json (const known_run_t *run)
     free (text);
 }
 
-static void list (survey_t *survey, bool json)
+static void list (survey_t *survey, const share_t *share, bool json)
 {
     for (size_t i = 0; i < survey_size (survey); i++)
         survey_ask (survey, i,
@@ -123,7 +124,8 @@ static void list (survey_t *survey, bool json)
     bool early = survey_nodes (survey, NULL) != 0;
     survey_wait (survey, LOOK_MS, early);
     if (!json && survey_size (survey) == 0)
-        puts ("no run is going on");
+        printf ("no run is going on in %s, nor outside all shares on this machine\n",
+                share ? share_root (share) : "a share around this folder");
     else if (!json)
         printf ("%-8s  %-16s  %-20s  %15s  %7s  %5s  %-6s  %s\n", "RUN", "OWNER", "JOB",
                 "ITEMS", "MB/S", "NODES", "SINCE", "WAITS FOR");
@@ -153,7 +155,7 @@ int cmd_runs (int argc, char **argv)
     err.code = SLUICE_OK;
     survey_t *survey = survey_new (share, cluster, &err);
     if (survey)
-        list (survey, json);
+        list (survey, share, json);
     status = survey ? 0 : cmd_fail ("runs", &err);
     survey_destroy (&survey);
     cluster_destroy (&cluster);

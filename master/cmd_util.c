@@ -112,7 +112,8 @@ int cmd_no_run (const char *prefix, size_t hits, const char *where, sluice_error
 {
     return sluice_fail (err, SLUICE_EINPUT,
                         hits ? "%s: more than one run begins so"
-                             : "%s: no such run is going on in the share around "
-                               "%s, nor on this machine; name its share with --share",
+                             : "%s: no such run is going on in the share around %s, nor "
+                               "outside all shares on this machine; if it is in another "
+                               "share, name that with --share",
                         prefix, strcmp (where, ".") ? where : "this folder");
 }

@@ -236,7 +236,7 @@ static void why_pending (const view_t *v, char *why, size_t size)
     else if (c.opening)
         snprintf (why, size, "%u node%s, opening the inputs", c.opening,
                   plural (c.opening));
-    else if (c.lacking)
+    else if (*c.lacks)
         snprintf (why, size, "a node that can take part; the last that cannot: %s",
                   c.lacks);
     else

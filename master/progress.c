@@ -82,9 +82,13 @@ void progress_show (progress_t *self, const progress_state_t *state)
         (unsigned long long) state->items, human_bytes ((double) state->bytes, bytes),
         human_bytes (self->rate, speed), state->nodes, state->nodes == 1 ? "" : "s",
         state->cores, state->cores == 1 ? "" : "s");
-    if (part > 0.001 && n < (int) sizeof line)
+    if (part > self->part) { /* between two results time goes on, and the guess stays */
+        self->part = part;
+        self->end = state->seconds / part;
+    }
+    if (part > 0.001 && self->end > state->seconds && n < (int) sizeof line)
         n += snprintf (line + n, sizeof line - (size_t) n, "  ETA %s",
-                       human_time (state->seconds * (1 - part) / part, eta));
+                       human_time (self->end - state->seconds, eta));
     if (state->failed && n < (int) sizeof line)
         n += snprintf (line + n, sizeof line - (size_t) n, "  %llu FAILED",
                        (unsigned long long) state->failed);

@@ -25,7 +25,8 @@ typedef struct {
     bool quiet, terminal, shown;
     double last, last_bytes_at;
     uint64_t last_bytes;
-    double rate; /* bytes per second, smoothed */
+    double rate;      /* bytes per second, smoothed */
+    double part, end; /* when so much of all was first done, and the end as of then */
 } progress_t;
 
 void progress_init (progress_t *self, bool quiet);

@@ -106,7 +106,9 @@ static const char *waiting_for (run_t *self, const links_counts_t *nodes)
     if (self->phase == PHASE_FINISH)
         return "writing the last state";
     if (!nodes->ready)
-        return nodes->opening ? "nodes are opening their inputs" : "waiting for nodes";
+        return nodes->opening  ? "nodes are opening their inputs"
+               : *nodes->lacks ? nodes->lacks
+                               : "waiting for nodes";
     return NULL;
 }
 
