@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "calc/emitter.h"
 #include "node/agent.h"
 #include "node/slots.h"
 
@@ -114,6 +115,20 @@ static int parse_small (const char *name, const char *text, unsigned most,
     return 0;
 }
 
+/* With room for less than two of the smallest pieces no run could be taken. */
+static int parse_outbox (const char *text, uint64_t *outbox, sluice_error_t *err)
+{
+    uint64_t least = 2 * (uint64_t) segment_for (NULL, 0, err);
+    if (parse_number ("outbox", text, true, UINT64_MAX, outbox, err) == -1)
+        return -1;
+    return *outbox >= least
+               ? 0
+               : sluice_fail (
+                     err, SLUICE_EINPUT,
+                     "--outbox %s: too little for any run; at least %llu is needed", text,
+                     (unsigned long long) least);
+}
+
 static int parse_fd (const char *name, const char *text, int *fd, sluice_error_t *err)
 {
     unsigned n;
@@ -153,7 +168,7 @@ static int parse_option (args_t *args, int c, const char *text, sluice_error_t *
     case OPT_SLOTS:
         return parse_small ("slots", optarg, SLOTS_MAX, &o->slots, err);
     case OPT_OUTBOX:
-        return parse_number ("outbox", optarg, true, UINT64_MAX, &o->outbox, err);
+        return parse_outbox (text, &o->outbox, err);
     case OPT_MEMORY:
         return parse_number ("memory", optarg, true, UINT64_MAX, &o->memory, err);
     case OPT_PORTS:
