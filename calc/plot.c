@@ -18,6 +18,7 @@ int plot_map (const char *h5_path, const char *png_path, const char *imt,
 #else
 
 #include <cairo.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -660,6 +661,30 @@ static int draw (map_t *map)
     return 0;
 }
 
+static cairo_status_t write_some (void *file, const unsigned char *data, unsigned n)
+{
+    return fwrite (data, 1, n, file) == n ? CAIRO_STATUS_SUCCESS
+                                          : CAIRO_STATUS_WRITE_ERROR;
+}
+
+static int write_png (cairo_surface_t *surface, const char *path, sluice_error_t *err)
+{
+    FILE *file = fopen (path, "we");
+    cairo_status_t status = CAIRO_STATUS_SUCCESS;
+    bool good = file != NULL;
+    if (file) {
+        status = cairo_surface_write_to_png_stream (surface, write_some, file);
+        good = !ferror (file);
+        good = fclose (file) == 0 && good;
+    }
+    if (!good)
+        return sluice_fail (err, SLUICE_EOUTPUT, "%s: %s", path, strerror (errno));
+    return status == CAIRO_STATUS_SUCCESS
+               ? 0
+               : sluice_fail (err, SLUICE_EOUTPUT, "%s: %s", path,
+                              cairo_status_to_string (status));
+}
+
 int plot_map (const char *h5_path, const char *png_path, const char *imt,
               sluice_error_t *err)
 {
@@ -678,11 +703,11 @@ int plot_map (const char *h5_path, const char *png_path, const char *imt,
         sluice_fail (err, SLUICE_ESYSTEM, "%s: out of memory", png_path);
     cairo_status_t status = cairo_status (map.cr);
     cairo_destroy (map.cr);
-    if (rc == 0 && status == CAIRO_STATUS_SUCCESS)
-        status = cairo_surface_write_to_png (surface, png_path);
     if (rc == 0 && status != CAIRO_STATUS_SUCCESS)
-        rc = sluice_fail (err, SLUICE_EOUTPUT, "%s: %s", png_path,
+        rc = sluice_fail (err, SLUICE_ESYSTEM, "%s: %s", png_path,
                           cairo_status_to_string (status));
+    if (rc == 0)
+        rc = write_png (surface, png_path, err);
     cairo_surface_destroy (surface);
     gmf_map_destroy (&data);
     return rc;
