@@ -161,8 +161,9 @@ static int read_id (const char *root, uint8_t id[SHARE_ID_BYTES], sluice_error_t
     if (fd == -1) {
         result = errno == ENOENT || errno == ENOTDIR
                      ? 1
-                     : sluice_fail (err, SLUICE_EINPUT, "cannot read %s: %s", path,
-                                    strerror (errno));
+                     : sluice_fail (err, SLUICE_EINPUT, "cannot read %s: %s%s", path,
+                                    strerror (errno),
+                                    errno == EACCES ? "; a share is for one user" : "");
     } else {
         char text[ID_TEXT + 2];
         ssize_t n = read (fd, text, sizeof text);
