@@ -57,6 +57,9 @@ int cmd_no_run (const char *prefix, size_t hits, const char *where, sluice_error
 int cmd_cluster (const char *where, const char *key, share_t **share, cluster_t **cluster,
                  sluice_error_t *err);
 
+/* Open a plain file for reading; nothing else, which could block for ever. */
+int cmd_open (const char *path, sluice_error_t *err);
+
 /* Sizes as on the command line: 64M, 1G (powers of 1024). */
 bool cmd_size (const char *text, uint64_t *size);
 bool cmd_number (const char *text, uint64_t *number);

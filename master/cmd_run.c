@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "master/progress.h"
+#include "master/resolve.h"
 #include "master/run.h"
 #include "master/snapshot.h"
 
@@ -125,9 +126,11 @@ static int read_nodes (run_options_t *o, const char *path)
 {
     char line[512];
     int status = 0;
-    FILE *f = fopen (path, "re");
+    sluice_error_t err = {0};
+    int fd = cmd_open (path, &err);
+    FILE *f = fd >= 0 ? fdopen (fd, "r") : NULL;
     if (!f)
-        return cmd_usage ("run", "%s: %s", path, strerror (errno));
+        return cmd_fail ("run", &err);
     while (status == 0 && fgets (line, sizeof line, f)) {
         line[strcspn (line, "#\r\n")] = '\0';
         char *first = line + strspn (line, " \t");
@@ -307,8 +310,7 @@ static void summarise (const job_t *job, const run_result_t *r)
 static void discard (const job_t *job, const run_result_t *r, const sluice_error_t *err)
 {
     bool began = r->totals.tasks || r->failed;
-    if (job->made && !began &&
-        (err->code == SLUICE_EINPUT || err->code == SLUICE_ENONODES))
+    if (job->made && !began && err->code != SLUICE_EOUTPUT)
         unlink (job->output);
 }
 
@@ -380,6 +382,9 @@ int cmd_run (int argc, char **argv)
         status = cmd_usage ("run", "--serial uses neither nodes nor cores");
     if (status == 0 && o.serial && o.trace)
         status = cmd_usage ("run", "--serial sends no message that --trace could record");
+    sluice_error_t err = {0};
+    if (status == 0 && resolve_endpoints (o.nodes, o.nnodes, &err))
+        status = cmd_fail ("run", &err);
     if (status == 0) {
         o.path = argv[optind];
         running = getpid ();

@@ -138,9 +138,7 @@ int cmd_trace (int argc, char **argv)
         return cmd_usage ("trace", "which file? Name one");
     sluice_error_t err = {0};
     reader_t reader = {.path = argv[optind]};
-    reader.fd = open (reader.path, O_RDONLY | O_CLOEXEC);
-    if (reader.fd < 0)
-        sluice_fail (&err, SLUICE_EINPUT, "%s: %s", reader.path, strerror (errno));
+    reader.fd = cmd_open (reader.path, &err);
     int rc = reader.fd < 0 ? -1 : decode (&reader, json, &err);
     if (reader.fd >= 0)
         close (reader.fd);

@@ -3,11 +3,15 @@
 
 #include "master/cmd.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "sluice/params.h"
 
@@ -85,6 +89,19 @@ bool cmd_size (const char *text, uint64_t *size)
 bool cmd_number (const char *text, uint64_t *number)
 {
     return parse (text, number, false);
+}
+
+int cmd_open (const char *path, sluice_error_t *err)
+{
+    struct stat st;
+    int fd = open (path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd >= 0 && fstat (fd, &st) == 0 && S_ISREG (st.st_mode))
+        return fd;
+    sluice_fail (err, SLUICE_EINPUT, "%s: %s", path,
+                 fd < 0 ? strerror (errno) : "is not a plain file");
+    if (fd >= 0)
+        close (fd);
+    return -1;
 }
 
 int cmd_cluster (const char *where, const char *key, share_t **share, cluster_t **cluster,

@@ -177,25 +177,47 @@ static int find_seed (job_t *self, sluice_error_t *err)
     return 0;
 }
 
-/* The output asked for, or JOB-001.h5 in this folder, the first free number. */
+static bool is_free (const char *path)
+{
+    char *lock = NULL;
+    bool yes = access (path, F_OK) != 0 && asprintf (&lock, "%s.lock", path) > 0 &&
+               access (lock, F_OK) != 0;
+    free (lock);
+    return yes;
+}
+
+/* JOB-001.h5 in this folder, or a later number: the first that is free. */
+static int next_output (job_t *self, sluice_error_t *err)
+{
+    const char *dot = strrchr (self->name, '.');
+    int stem =
+        dot && dot > self->name ? (int) (dot - self->name) : (int) strlen (self->name);
+    for (unsigned i = 1; i < 1000000; i++) {
+        free (self->output);
+        if (asprintf (&self->output, "%.*s-%03u.h5", stem, self->name, i) < 0) {
+            self->output = NULL;
+            return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        }
+        if (is_free (self->output))
+            return 0;
+    }
+    return sluice_fail (err, SLUICE_EINPUT, "no free name for the output; use -o");
+}
+
+/* The output asked for, or a numbered one. */
 static int find_output (job_t *self, sluice_error_t *err)
 {
     if (self->options.output) {
         self->output = strdup (self->options.output);
         return self->output ? 0 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     }
-    const char *dot = strrchr (self->name, '.');
-    int stem =
-        dot && dot > self->name ? (int) (dot - self->name) : (int) strlen (self->name);
-    for (unsigned i = 1; i < 1000000; i++) {
-        if (asprintf (&self->output, "%.*s-%03u.h5", stem, self->name, i) < 0)
-            return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-        if (access (self->output, F_OK) != 0)
-            return 0;
-        free (self->output);
-        self->output = NULL;
-    }
-    return sluice_fail (err, SLUICE_EINPUT, "no free name for the output; use -o");
+    return next_output (self, err);
+}
+
+bool job_renumber (job_t *self, sluice_error_t *err)
+{
+    return !self->options.output && !is_free (self->output) &&
+           next_output (self, err) == 0;
 }
 
 /* The writer refuses inputs that the kernel named; these two it does not know. */

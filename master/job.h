@@ -56,6 +56,10 @@ typedef struct job {
 job_t *job_open (const run_options_t *options, sluice_error_t *err);
 void job_destroy (job_t **self_p);
 
+/* Somebody took the output's name meanwhile: if it is a default one, and only then,
+ * the next free number is taken. */
+bool job_renumber (job_t *self, sluice_error_t *err);
+
 /* A window or outbox by default: an eighth of the memory that is free, at
  * most 1 GiB, at least 64 MiB. */
 uint64_t default_buffer (void);

@@ -69,7 +69,7 @@ char *local_folder (sluice_error_t *err)
 {
     const char *base = getenv ("XDG_RUNTIME_DIR");
     /* A Unix socket's path has room for 107 bytes; ours need about 40. */
-    if (!base || !*base || strlen (base) > 60 || access (base, W_OK))
+    if (!base || !*base || strlen (base) > 60 || access (base, W_OK | X_OK))
         base = "/tmp";
     sweep (base);
     char *path = NULL;

@@ -93,9 +93,24 @@ bool write_fully (int fd, const void *data, size_t n, uint64_t address)
     return true;
 }
 
+int outfile_whole (outfile_t *self, sluice_error_t *err)
+{
+    struct stat st;
+    if (fstat (self->fd, &st) < 0 || (uint64_t) st.st_size >= self->size)
+        return 0;
+    self->full = false;
+    return sluice_fail (
+        err, SLUICE_EOUTPUT,
+        "somebody cut the output short while it was being written: it has "
+        "%llu bytes of %llu",
+        (unsigned long long) st.st_size, (unsigned long long) self->size);
+}
+
 int outfile_write (outfile_t *self, const void *data, size_t n, uint64_t address,
                    sluice_error_t *err)
 {
+    if (address + n > self->size && outfile_whole (self, err) < 0)
+        return -1;
     if (!write_fully (self->fd, data, n, address))
         return failed (self, "write to", err);
     if (address + n > self->size)
@@ -130,6 +145,8 @@ int outfile_read (outfile_t *self, void *data, size_t n, uint64_t address,
 
 int outfile_grow (outfile_t *self, uint64_t least, uint64_t wanted, sluice_error_t *err)
 {
+    if (outfile_whole (self, err) < 0)
+        return -1;
     if (self->size >= wanted)
         return 0;
     if (ftruncate (self->fd, (off_t) wanted) == 0) {

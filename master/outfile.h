@@ -25,6 +25,10 @@ outfile_t *outfile_new (int fd, uint64_t rate);
 void outfile_destroy (outfile_t **self_p);
 int outfile_fd (const outfile_t *self);
 
+/* Has nobody cut the file short behind our back? What was in it would be zeros. Also
+ * checked whenever it gets longer. */
+int outfile_whole (outfile_t *self, sluice_error_t *err);
+
 /* Write all of it, or fail with SLUICE_EOUTPUT. Waits as the rate wants it. */
 int outfile_write (outfile_t *self, const void *data, size_t n, uint64_t address,
                    sluice_error_t *err);

@@ -140,8 +140,8 @@ static int take_lock (outpath_t *self, const uint8_t *run, sluice_error_t *err)
         return sluice_fail (err, SLUICE_EOUTPUT,
                             "output %s: is being written by this process", self->path);
     for (;;) {
-        int lock =
-            openat (self->folder, self->lock_name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+        int lock = openat (self->folder, self->lock_name,
+                           O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
         if (lock < 0) {
             unhold (self);
             return sluice_fail (err, SLUICE_EOUTPUT, "output %s: cannot make %s: %s",
@@ -159,8 +159,13 @@ static int take_lock (outpath_t *self, const uint8_t *run, sluice_error_t *err)
             return rc;
         }
         struct stat ours, named;
-        if (fstat (lock, &ours) == 0 &&
-            fstatat (self->folder, self->lock_name, &named, 0) == 0 &&
+        if (fstat (lock, &ours) < 0 || !S_ISREG (ours.st_mode)) {
+            close (lock);
+            unhold (self);
+            return sluice_fail (err, SLUICE_EOUTPUT, "output %s: %s is not a plain file",
+                                self->path, self->lock_name);
+        }
+        if (fstatat (self->folder, self->lock_name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
             ours.st_dev == named.st_dev && ours.st_ino == named.st_ino) {
             self->lock = lock;
             self->dev = ours.st_dev;
@@ -196,8 +201,10 @@ outpath_t *outpath_take (const char *path, bool force, const sluice_plan_t *plan
         outpath_release (&self);
         return NULL;
     }
-    *fd = openat (self->folder, self->new_name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC,
-                  0666);
+    /* What is there was left by somebody who died, since the lock is ours. */
+    unlinkat (self->folder, self->new_name, 0);
+    *fd = openat (self->folder, self->new_name,
+                  O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (*fd < 0) {
         sluice_fail (err, SLUICE_EOUTPUT, "output %s: cannot make a file beside it: %s",
                      path, strerror (errno));

@@ -53,8 +53,8 @@ typedef struct {
     uint64_t rated_bytes;
     double rate; /* bytes per second, of late */
     time_t since;
-    const char *status; /* how it will have ended */
-    bool had_node, disk_full;
+    const char *status;              /* how it will have ended */
+    bool had_node, disk_full, whole; /* whole: the writer has made the last state */
     unsigned failures_shown;
     sluice_error_t error; /* why it ends without being done */
 } run_t;
@@ -290,6 +290,7 @@ static void read_writer (run_t *self)
             self->disk_full = false;
             break;
         case WTHREAD_FINISHED:
+            self->whole = true;
             enter (self, PHASE_OVER);
             break;
         case WTHREAD_BROKEN:
@@ -504,16 +505,19 @@ static bool wants_local (const job_t *job)
 
 writer_t *run_open_writer (job_t *job, sluice_error_t *err)
 {
-    writer_t *writer =
-        writer_new (&(writer_options_t){.path = job->output,
-                                        .force = job->options.force,
-                                        .run = job->run,
-                                        .job = job->name,
-                                        .kernel = job->kernel_label,
-                                        .plan = job->plan,
-                                        .rate = job->options.rate,
-                                        .packed_max = job->options.window / 4},
-                    err);
+    writer_options_t options = {.force = job->options.force,
+                                .run = job->run,
+                                .job = job->name,
+                                .kernel = job->kernel_label,
+                                .plan = job->plan,
+                                .rate = job->options.rate,
+                                .packed_max = job->options.window / 4};
+    writer_t *writer;
+    do {
+        *err = (sluice_error_t){0};
+        options.path = job->output;
+        writer = writer_new (&options, err);
+    } while (!writer && job_renumber (job, err));
     job->made = writer != NULL;
     if (writer && job->begun)
         job->begun (job);
@@ -593,10 +597,10 @@ static void fill_result (run_t *self, run_result_t *r)
     links_counts_t nodes;
     sched_counts (self->sched, &c);
     links_counts (self->links, &nodes);
-    wthread_totals (self->writer, &r->totals);
+    (self->whole ? wthread_totals : wthread_durable) (self->writer, &r->totals);
     r->status = self->status;
     r->tasks = c.tasks_done + c.tasks_running;
-    r->done = c.done;
+    r->done = self->whole ? c.done : r->totals.items; /* what the file has */
     r->failed = c.failed;
     r->retried = c.retried;
     r->stale_frames = nodes.stale_frames;

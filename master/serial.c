@@ -281,6 +281,7 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
     memset (r, 0, sizeof *r);
     r->status = "stopped";
     interrupted = 0;
+    bool whole = false;
     struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int) SA_RESETHAND},
                      old_int, old_term;
     sigaction (SIGINT, &act, &old_int);
@@ -305,11 +306,16 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
     } else {
         why = self.error;
     }
-    if (interrupted)
+    whole = rc == 0;
+    if (interrupted) {
+        r->status = "cancelled";
         rc = sluice_fail (&why, SLUICE_ECANCELLED, "cancelled");
+    }
 done:
     if (self.writer)
-        writer_totals (self.writer, &r->totals);
+        (whole ? writer_totals : writer_durable) (self.writer, &r->totals);
+    if (!whole)
+        r->done = r->totals.items; /* what the file has */
     r->seconds = clock_seconds () - started;
     r->nodes = r->cores = 1;
     r->window = job->options.window;

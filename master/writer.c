@@ -345,6 +345,11 @@ int writer_finish (writer_t *self, const char *status, sluice_error_t *err)
 
 /* ---- totals --------------------------------------------------------------------- */
 
+void writer_durable (const writer_t *self, writer_totals_t *totals)
+{
+    *totals = self->durable;
+}
+
 void writer_totals (const writer_t *self, writer_totals_t *totals)
 {
     *totals = (writer_totals_t){

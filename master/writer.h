@@ -149,6 +149,8 @@ typedef struct {
     uint8_t digest[DIGEST_BYTES]; /* of what is in the ledger now */
 } writer_totals_t;
 void writer_totals (const writer_t *self, writer_totals_t *totals);
+/* The same as of the last state that is durable: what who opens the file finds. */
+void writer_durable (const writer_t *self, writer_totals_t *totals);
 
 /* Write the index of each table and the last attributes ("complete",
  * "failed", "cancelled"), snapshot, cut the tail, punch holes, give the lock

@@ -62,6 +62,7 @@ int writer_poll (writer_t *self, bool wait, sluice_error_t *err)
     case SYNC_DONE:
         self->under_way = false;
         self->nsnapshots++;
+        self->durable = self->laid_totals;
         if (space_sealed (self->space) >= RELEASE_BYTES && writer_alone (self))
             space_release (self->space);
         return 0;
@@ -277,6 +278,7 @@ static int lay_snapshot (writer_t *self, sluice_error_t *err)
     self->changed = false;
     self->under_way = true;
     syncer_give (self->syncer, super, n);
+    writer_totals (self, &self->laid_totals);
     self->laid = clock_seconds ();
     self->cost = self->laid - began;
     return 0;

@@ -71,6 +71,8 @@ struct writer {
     double began, laid, cost; /* when, and how long the last one took to lay */
     /* totals of finished tasks */
     uint64_t ntasks, nitems, nrows, nbytes, nsnapshots;
+    writer_totals_t laid_totals, durable; /* of the newest snapshot; of the last one
+                                             that is durable */
     uint8_t digest[DIGEST_BYTES];
     char *status; /* once finished */
     double seconds;

@@ -48,7 +48,7 @@ struct wthread {
     order_t *orders, **orders_end;
     event_t *events, **events_end;
     bool stop;
-    writer_totals_t totals;
+    writer_totals_t totals, durable;
 };
 
 static void order_free (order_t *o)
@@ -76,6 +76,7 @@ static void tell (wthread_t *self, const wthread_event_t *event)
     *self->events_end = e;
     self->events_end = &e->next;
     writer_totals (self->writer, &self->totals);
+    writer_durable (self->writer, &self->durable);
     pthread_mutex_unlock (&self->lock);
     uint64_t one = 1;
     while (write (self->fd, &one, sizeof one) < 0)
@@ -190,6 +191,7 @@ static order_t *take (wthread_t *self, bool *stop)
             self->orders_end = &self->orders;
     }
     *stop = self->stop;
+    writer_durable (self->writer, &self->durable);
     pthread_mutex_unlock (&self->lock);
     return o;
 }
@@ -407,6 +409,13 @@ bool wthread_next (wthread_t *self, wthread_event_t *event)
     *event = e->event;
     free (e);
     return true;
+}
+
+void wthread_durable (wthread_t *self, writer_totals_t *totals)
+{
+    pthread_mutex_lock (&self->lock);
+    *totals = self->durable;
+    pthread_mutex_unlock (&self->lock);
 }
 
 void wthread_totals (wthread_t *self, writer_totals_t *totals)

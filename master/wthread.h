@@ -67,5 +67,8 @@ bool wthread_next (wthread_t *self, wthread_event_t *event);
 
 /* The writer's totals as of its last action. */
 void wthread_totals (wthread_t *self, writer_totals_t *totals);
+/* The same as of the last durable state that it knows of: all that is left when there
+ * is no last one. */
+void wthread_durable (wthread_t *self, writer_totals_t *totals);
 
 #endif

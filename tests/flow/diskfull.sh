@@ -122,6 +122,10 @@ for how in '--cores 2' --serial; do
     wait $master || status=$?
     at_most "$as: ms until it was over" $(($(now_ms) - began)) 3000
     equal "$as: exit status: $(cat "$dir/$as.err")" $status 130
+    # What it says is in the file is there.
+    said=$(sluice verify "$output") || fail "$as: verify: $said"
+    equal "$as: items" "$(field $as "done")" "$(sed 's/.* \([0-9]*\) items.*/\1/' <<<"$said")"
+    equal "$as: digest" "$(field $as digest)" "${said##* digest }"
     look "$output" --status running >/dev/null || fail "$as: the file"
     rm -f "$output"
 done

@@ -60,6 +60,13 @@ refused 2 "'5000'" x.ini --cores 5000 "${o[@]}"
 refused 2 "'64Q'" x.ini --window 64Q "${o[@]}"
 refused 2 '--serial' x.ini --serial --cores 2 "${o[@]}"
 refused 2 'nodes.txt' x.ini --nodes nodes.txt "${o[@]}"
+mkfifo pipe
+refused 2 'pipe: is not a plain file' x.ini --nodes pipe "${o[@]}"
+for command in plot trace; do
+    status=0
+    timeout 10 "$binary" $command pipe 2>"$dir/said" || status=$?
+    equal "$command of a pipe: $(cat "$dir/said")" $status 2
+done
 
 # ---- the job file
 both 2 'none.ini' none.ini
@@ -220,6 +227,26 @@ refused 2 'taken.h5.*--force' fine.ini --serial -o "$dir/out/taken.h5"
 equal 'it is as it was' "$(cat "$dir/out/taken.h5")" taken
 mkfifo "$dir/out/pipe"
 refused 2 'pipe.*not a plain file' fine.ini --force -o "$dir/out/pipe"
+# Links in the place of what is made beside it lead nowhere.
+echo precious >"$dir/precious"
+ln -s "$dir/precious" "$dir/out/linked.h5.lock"
+refused 4 'linked.h5.lock' fine.ini -o "$dir/out/linked.h5"
+ln -s "$dir/precious" "$dir/out/.linked2.h5.new"
+good linked fine.ini --cores 2
+sluice run fine.ini -q -o "$dir/out/linked2.h5"
+check 'a plain file' test ! -L "$dir/out/linked2.h5"
+equal 'what the links led to' "$(cat "$dir/precious")" precious
+# Default names: each run has its own, though all begin at the same time.
+mkdir "$dir/numbered"
+cd "$dir/numbered"
+pids=()
+for i in 1 2 3 4; do
+    FLOW_MARK=$dir "$binary" run "$dir/jobs/fine.ini" -q &
+    pids+=($!)
+done
+for i in "${pids[@]}"; do wait "$i" || fail 'one of four runs at once'; done
+equal 'numbered' "$(echo *)" 'fine-001.h5 fine-002.h5 fine-003.h5 fine-004.h5'
+cd "$dir/jobs"
 if [ "$(id -u)" = 0 ]; then
     mkdir -m 755 "$dir/out/roots"
     chmod 755 "$dir" "$dir/out" "$dir/jobs"
@@ -277,6 +304,7 @@ refused 2 'none.key' "$dir/share/job.ini" --key "$dir/none.key" "${o[@]}"
 refused 2 'share' fine.ini --no-local "${o[@]}"
 refused 2 'share' fine.ini --node tcp://127.0.0.1:1 "${o[@]}"
 refused 2 'elsewhere' "$dir/share/job.ini" --node elsewhere "${o[@]}"
+refused 2 'nohost.invalid has no address' "$dir/share/job.ini" --node tcp://nohost.invalid:5 "${o[@]}"
 
 # All of it was refused for what is wrong with it: this one is right.
 good fine "$dir/jobs/fine.ini" --cores 2

@@ -347,6 +347,18 @@ Test (writer, says_that_its_file_was_removed_or_renamed)
     writer_destroy (&writer);
 }
 
+Test (writer, says_that_its_file_was_cut_short)
+{
+    sluice_error_t err = {0};
+    writer_t *writer = make_here ();
+    cr_assert_eq (truncate (path, 0), 0);
+    cr_assert_eq (writer_finish (writer, "stopped", &err), -1);
+    cr_assert_eq (err.code, SLUICE_EOUTPUT, "%s", err.text);
+    cr_assert_not_null (strstr (err.text, "cut the output short"), "%s", err.text);
+    cr_assert_not (writer_disk_full (writer));
+    writer_destroy (&writer);
+}
+
 Test (writer, names_who_is_writing)
 {
     int ready[2], go[2];
