@@ -3,10 +3,12 @@
 
 #include "calc/gmf.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "calc/fault.h"
 #include "calc/h5array.h"
@@ -377,9 +379,15 @@ gmf_map_t *gmf_map_read (const char *path, const char *imt, sluice_error_t *err)
         return NULL;
     }
     h5_quiet ();
-    hid_t file = H5Fopen (path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    struct stat st;
+    errno = 0;
+    bool plain = stat (path, &st) == 0 && S_ISREG (st.st_mode);
+    hid_t file = plain ? H5Fopen (path, H5F_ACC_RDONLY, H5P_DEFAULT) : -1;
     int rc;
-    if (file < 0)
+    if (!plain)
+        rc = sluice_fail (err, SLUICE_EINPUT, "%s: %s", path,
+                          errno ? strerror (errno) : "is not a plain file");
+    else if (file < 0)
         rc = h5_fail (err, SLUICE_EINPUT, "%s: cannot be opened as HDF5", path);
     else {
         read_description (file, self);

@@ -92,12 +92,25 @@ static int only_number (const xml_t *xml, const xml_node_t *node, const char *wh
     return xml_fail (xml, node, err, "%s: '%.40s' is not a number", what, text);
 }
 
+/* The child of this name, which must be there once. */
+static int child_in (const xml_t *xml, const xml_node_t *node, const char *name,
+                     const xml_node_t **child, sluice_error_t *err)
+{
+    *child = xml_child (node, name);
+    if (!*child)
+        return xml_fail (xml, node, err, "<%s> has no <%s>", node->name, name);
+    const xml_node_t *again = xml_again (*child);
+    return again
+               ? xml_fail (xml, again, err, "<%s> comes twice in <%s>", name, node->name)
+               : 0;
+}
+
 static int number_in (const xml_t *xml, const xml_node_t *node, const char *name,
                       double *value, sluice_error_t *err)
 {
-    const xml_node_t *child = xml_child (node, name);
-    if (!child)
-        return xml_fail (xml, node, err, "<%s> has no <%s>", node->name, name);
+    const xml_node_t *child;
+    if (child_in (xml, node, name, &child, err) != 0)
+        return -1;
     return only_number (xml, child, name, child->text, value, err);
 }
 
@@ -176,10 +189,9 @@ static int read_plane (const xml_t *xml, const xml_node_t *node, patch_t *patch,
         return -1;
     patch->plane = true;
     for (int i = 0; i < 4; i++) {
-        const xml_node_t *corner = xml_child (node, corners[i]);
-        if (!corner)
-            return xml_fail (xml, node, err, "<%s> has no <%s>", node->name, corners[i]);
-        if (place_of (xml, corner, &patch->lon[i], &patch->lat[i], &patch->depth[i],
+        const xml_node_t *corner;
+        if (child_in (xml, node, corners[i], &corner, err) != 0 ||
+            place_of (xml, corner, &patch->lon[i], &patch->lat[i], &patch->depth[i],
                       err) != 0)
             return -1;
     }
@@ -230,11 +242,11 @@ static int at_node (const xml_t *xml, const xml_node_t *node, sluice_error_t *er
 static int read_simple (const xml_t *xml, const xml_node_t *node, double spacing,
                         rupture_t *rupture, sluice_error_t *err)
 {
-    const xml_node_t *geometry = xml_child (node, "simpleFaultGeometry");
+    const xml_node_t *geometry;
     double dip, upper, lower;
     line_t trace = {0};
-    if (!geometry)
-        return xml_fail (xml, node, err, "<%s> has no <simpleFaultGeometry>", node->name);
+    if (child_in (xml, node, "simpleFaultGeometry", &geometry, err) != 0)
+        return -1;
     rupture->line = geometry->line;
     if (need_spacing (xml, node, spacing, err) != 0 ||
         number_in (xml, geometry, "dip", &dip, err) != 0 ||
@@ -282,10 +294,9 @@ static int read_edges (const xml_t *xml, const xml_node_t *geometry, line_t *edg
 static int read_complex (const xml_t *xml, const xml_node_t *node, double spacing,
                          rupture_t *rupture, sluice_error_t *err)
 {
-    const xml_node_t *geometry = xml_child (node, "complexFaultGeometry");
-    if (!geometry)
-        return xml_fail (xml, node, err, "<%s> has no <complexFaultGeometry>",
-                         node->name);
+    const xml_node_t *geometry;
+    if (child_in (xml, node, "complexFaultGeometry", &geometry, err) != 0)
+        return -1;
     rupture->line = geometry->line;
     if (need_spacing (xml, node, spacing, err) != 0 ||
         rupture_room (rupture, 1, err) != 0)
@@ -308,10 +319,9 @@ static int read_complex (const xml_t *xml, const xml_node_t *node, double spacin
 static int read_node (const xml_t *xml, const xml_node_t *node, double spacing,
                       rupture_t *rupture, sluice_error_t *err)
 {
-    const xml_node_t *hypocentre = xml_child (node, "hypocenter");
-    if (!hypocentre)
-        return xml_fail (xml, node, err, "<%s> has no <hypocenter>", node->name);
-    if (number_in (xml, node, "magnitude", &rupture->mag, err) != 0 ||
+    const xml_node_t *hypocentre;
+    if (child_in (xml, node, "hypocenter", &hypocentre, err) != 0 ||
+        number_in (xml, node, "magnitude", &rupture->mag, err) != 0 ||
         number_in (xml, node, "rake", &rupture->rake, err) != 0 ||
         place_of (xml, hypocentre, &rupture->lon, &rupture->lat, &rupture->depth, err) !=
             0)

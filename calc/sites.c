@@ -11,6 +11,10 @@
 #include "calc/geodesy.h"
 #include "calc/vmath.h"
 
+/* No ground is softer or harder, and no basin deeper (m; km would be too much by far);
+ * the models' terms overflow far outside. */
+enum { VS30_MIN = 10, VS30_MAX = 10000, BASIN_MAX = 50000 };
+
 #define UNKNOWN_DEPTH (-999.0) /* what OpenQuake's site models write for "unknown" */
 #define SAME_PLACE 1e5         /* sites agree if they do in units of 1e-5 degrees */
 #define ON_BORDER 1e-9         /* degrees */
@@ -100,9 +104,16 @@ static int read_reference (const sluice_params_t *params, reference_t *reference
         sluice_params_f64 (params, "reference_depth_to_2pt5km_per_sec", &reference->z2pt5,
                            err) != 0)
         return -1;
-    if (!isnan (reference->vs30) && !(reference->vs30 > 0))
+    if (!isnan (reference->vs30) &&
+        !(reference->vs30 >= VS30_MIN && reference->vs30 <= VS30_MAX))
         return sluice_params_fail (params, "reference_vs30_value", err,
-                                   "must be positive, in m/s");
+                                   "must be from %d to %d m/s", VS30_MIN, VS30_MAX);
+    if (reference->z1pt0 > BASIN_MAX || reference->z2pt5 > BASIN_MAX)
+        return sluice_params_fail (params,
+                                   reference->z1pt0 > BASIN_MAX
+                                       ? "reference_depth_to_1pt0km_per_sec"
+                                       : "reference_depth_to_2pt5km_per_sec",
+                                   err, "must be at most %d", BASIN_MAX);
     if (reference->z1pt0 <= UNKNOWN_DEPTH)
         reference->z1pt0 = NAN;
     if (reference->z2pt5 <= UNKNOWN_DEPTH)
@@ -175,9 +186,9 @@ static int read_basin (const csv_t *csv, int column, double *value, sluice_error
         return -1;
     if (x <= UNKNOWN_DEPTH)
         return 0;
-    if (x < 0)
-        return csv_fail (csv, err, "%s: %g is negative", csv_name (csv, (size_t) column),
-                         x);
+    if (!(x >= 0 && x <= BASIN_MAX))
+        return csv_fail (csv, err, "%s: %g is not from 0 to %d",
+                         csv_name (csv, (size_t) column), x, BASIN_MAX);
     *value = x;
     return 0;
 }
@@ -189,10 +200,11 @@ static int read_vs30 (const csv_t *csv, int column, bool need, double *value,
         double x;
         if (csv_f64 (csv, (size_t) column, &x, err) != 0)
             return -1;
-        if (x > 0)
+        if (x >= VS30_MIN && x <= VS30_MAX)
             *value = x;
         else if (x != UNKNOWN_DEPTH)
-            return csv_fail (csv, err, "vs30: %g is not positive", x);
+            return csv_fail (csv, err, "vs30: %g is not from %d to %d m/s", x, VS30_MIN,
+                             VS30_MAX);
     }
     if (need && isnan (*value))
         return csv_fail (csv, err,

@@ -446,9 +446,12 @@ static int cannot_open (const share_t *self, const char *path, sluice_error_t *e
                             "%s in the share %s: a link, or through one, that is not "
                             "followed",
                             path, self->root);
-    return sluice_fail (
-        err, errno == ENOMEM || errno == EMFILE ? SLUICE_ESYSTEM : SLUICE_EINPUT,
-        "cannot open %s in %s: %s", path, self->root, strerror (errno));
+    sluice_code_t code =
+        errno == ENOMEM || errno == EMFILE ? SLUICE_ESYSTEM : SLUICE_EINPUT;
+    if (!self->confined)
+        return sluice_fail (err, code, "cannot open /%s: %s", path, strerror (errno));
+    return sluice_fail (err, code, "cannot open %s in %s: %s", path, self->root,
+                        strerror (errno));
 }
 
 int share_openat (const share_t *self, const char *relative, int flags, mode_t mode,

@@ -157,6 +157,9 @@ Test (nrml, names_line_of_what_is_wrong)
                   "<planarSurface>\n<topLeft lon='1' lat='2'/>"
                   "</planarSurface></singlePlaneRupture></nrml>",
              "r.xml:5: <topLeft> has no depth");
+    refuses (HEAD "<singlePlaneRupture>" BASICS
+                  "\n<magnitude>7</magnitude></singlePlaneRupture></nrml>",
+             "r.xml:5: <magnitude> comes twice in <singlePlaneRupture>");
     refuses (HEAD
              "<simpleFaultRupture>" BASICS
              "<simpleFaultGeometry><gml:LineString>\n<gml:posList>1 2 3</gml:posList>"

@@ -78,7 +78,12 @@ Test (sites, refuses_bad_site_models_by_line)
     refuses_csv ("lon,lat,vs30\n1,2,400\n1,3,\n",
                  "sites.csv:3: the site has no vs30: give it one, or the job a "
                  "reference_vs30_value");
-    refuses_csv ("lon,lat,vs30\n1,2,-400\n", "sites.csv:2: vs30: -400 is not positive");
+    refuses_csv ("lon,lat,vs30\n1,2,-400\n",
+                 "sites.csv:2: vs30: -400 is not from 10 to 10000 m/s");
+    refuses_csv ("lon,lat,vs30\n1,2,1e300\n",
+                 "sites.csv:2: vs30: 1e+300 is not from 10 to 10000 m/s");
+    refuses_csv ("lon,lat,vs30,z1pt0\n1,2,400,1e9\n",
+                 "sites.csv:2: z1pt0: 1e+09 is not from 0 to 50000");
     refuses_csv ("lon,lat,vs30\n1,95,400\n",
                  "sites.csv:2: latitude is not between -90 and 90");
     refuses_csv ("lon,lat,vs30\n1181,9,400\n",
@@ -95,7 +100,7 @@ Test (sites, takes_reference_values_for_what_a_model_lacks)
     sites_t *sites = from_csv ("lon,lat,vs30\n1,2,\n3,4,900\n", params, true, &err);
     cr_assert (sites, "%s", err.text);
     cr_assert_eq (sites->vs30[0], 500.0);
-    cr_assert_eq (sites->vs30[1], 900.0);
+    cr_assert_eq (sites->vs30[1], 900.0.0);
     cr_assert_eq (sites->z1pt0[0], 120.0);
     sites_destroy (&sites);
     sluice_params_destroy (&params);
@@ -191,15 +196,15 @@ Test (sites, keeps_to_the_polygon)
 Test (sites, refuses_bad_regions)
 {
     refuses_params (
-        params_of ("reference_vs30_value", "1", "region", "0 0, 1 0, 1 1", NULL),
+        params_of ("reference_vs30_value", "760", "region", "0 0, 1 0, 1 1", NULL),
         "job.ini:2: region: needs region_grid_spacing, in km");
-    refuses_params (params_of ("reference_vs30_value", "1", "region", "0 0, 1 0",
+    refuses_params (params_of ("reference_vs30_value", "760", "region", "0 0, 1 0",
                                "region_grid_spacing", "5", NULL),
                     "job.ini:2: region: 2 corners: a region needs at least 3");
-    refuses_params (params_of ("reference_vs30_value", "1", "region", "0 0, 1 0, 1 1",
+    refuses_params (params_of ("reference_vs30_value", "760", "region", "0 0, 1 0, 1 1",
                                "region_grid_spacing", "-5", NULL),
                     "job.ini:3: region_grid_spacing: must be from 0.001 to 1000 km");
-    refuses_params (params_of ("reference_vs30_value", "1", "region",
+    refuses_params (params_of ("reference_vs30_value", "760", "region",
                                "-180 -90, 180 -90, 180 90, -180 90",
                                "region_grid_spacing", "0.001", NULL),
                     "region_grid_spacing: 0.001 km is too fine for this region");
@@ -208,11 +213,12 @@ Test (sites, refuses_bad_regions)
 Test (sites, drops_those_that_are_not_kept)
 {
     sluice_error_t err;
-    sites_t *sites = from_csv ("lon,lat,vs30\n1,2,3\n4,5,6\n7,8,9\n", NULL, true, &err);
+    sites_t *sites =
+        from_csv ("lon,lat,vs30\n1,2,300\n4,5,600\n7,8,900\n", NULL, true, &err);
     const bool keep[3] = {true, false, true};
     sites_keep (sites, keep);
     cr_assert_eq (sites->n, 2);
     cr_assert_eq (sites->lon[1], 7.0);
-    cr_assert_eq (sites->vs30[1], 9.0);
+    cr_assert_eq (sites->vs30[1], 900.0);
     sites_destroy (&sites);
 }
