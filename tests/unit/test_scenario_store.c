@@ -26,7 +26,7 @@ static sites_t *some_sites (void)
     static const char text[] = "lon,lat,vs30,z1pt0\n"
                                "-118.5,34.1,400,50\n"
                                "-118.4,34.2,760,-999\n"
-                               "179.99,-89,0.1,3\n";
+                               "179.99,-89,10.1,3\n";
     csv_t *csv = csv_from_text (text, strlen (text), "sites.csv", &err);
     sites_t *sites = sites_from_csv (csv, NULL, true, &err);
     cr_assert (sites, "%s", err.text);

@@ -100,7 +100,7 @@ Test (sites, takes_reference_values_for_what_a_model_lacks)
     sites_t *sites = from_csv ("lon,lat,vs30\n1,2,\n3,4,900\n", params, true, &err);
     cr_assert (sites, "%s", err.text);
     cr_assert_eq (sites->vs30[0], 500.0);
-    cr_assert_eq (sites->vs30[1], 900.0.0);
+    cr_assert_eq (sites->vs30[1], 900.0);
     cr_assert_eq (sites->z1pt0[0], 120.0);
     sites_destroy (&sites);
     sluice_params_destroy (&params);
