@@ -385,7 +385,17 @@ static int read_polygon (const sluice_params_t *params, polygon_t *polygon,
     if (polygon->n < 3)
         return sluice_params_fail (params, "region", err,
                                    "%zu corners: a region needs at least 3", polygon->n);
-    return 0;
+    double twice = 0; /* the area, in square degrees */
+    for (size_t i = 1; i + 1 < polygon->n; i++)
+        twice +=
+            (polygon->lon[i] - polygon->lon[0]) *
+                (polygon->lat[i + 1] - polygon->lat[0]) -
+            (polygon->lon[i + 1] - polygon->lon[0]) * (polygon->lat[i] - polygon->lat[0]);
+    return fabs (twice) > ON_BORDER
+               ? 0
+               : sluice_params_fail (params, "region", err,
+                                     "has no area: its corners lie in a line, or its "
+                                     "sides cross");
 }
 
 /* Does the point lie on the segment from a to b, as near as ON_BORDER? */

@@ -201,6 +201,13 @@ Test (sites, refuses_bad_regions)
     refuses_params (params_of ("reference_vs30_value", "760", "region", "0 0, 1 0",
                                "region_grid_spacing", "5", NULL),
                     "job.ini:2: region: 2 corners: a region needs at least 3");
+    static const char *const flat[] = {"0 0, 0 0, 0 0", "0 0, 1 1, 2 2",
+                                       "0 0, 1 1, 1 0, 0 1"};
+    for (int i = 0; i < 3; i++)
+        refuses_params (params_of ("reference_vs30_value", "760", "region", flat[i],
+                                   "region_grid_spacing", "5", NULL),
+                        "job.ini:2: region: has no area: its corners lie in a line, or "
+                        "its sides cross");
     refuses_params (params_of ("reference_vs30_value", "760", "region", "0 0, 1 0, 1 1",
                                "region_grid_spacing", "-5", NULL),
                     "job.ini:3: region_grid_spacing: must be from 0.001 to 1000 km");
