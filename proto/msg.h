@@ -1,7 +1,7 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
-/* msg.h - every message between master, node and commands
+/* msg.h - every message between master, node, commands and programs
  *
  * A message is one ZeroMQ frame: a msgpack array
  *
@@ -38,7 +38,9 @@ enum {
     MSG_MAX_PARAMS = 4096,
     MSG_MAX_TEXT = 64 << 10,     /* of one text */
     MSG_MAX_VALUE = 1 << 20,     /* of one parameter's value */
-    MSG_MAX_STDERR = 4 << 10     /* of stderr_tail */
+    MSG_MAX_STDERR = 4 << 10,    /* of stderr_tail */
+    MSG_MAX_NODES = 4096,        /* that a program names */
+    MSG_MAX_EXTENTS = 4096       /* in one RESULT */
 };
 
 typedef enum {
@@ -57,8 +59,16 @@ typedef enum {
     MSG_BYE,          /* both ways: ordered end of a run */
     MSG_STATUS,       /* command > M or N: how is it going? */
     MSG_EXPLAIN,      /* command > M: what does it wait for? */
-    MSG_CANCEL,       /* command > M: cancel the run, or tasks */
+    MSG_CANCEL,       /* command > M: cancel the run, or tasks; P>M: items */
     MSG_REPLY,        /* M or N > command: JSON or text */
+    /* Between a program and the master it started (include/sluice/client.h); they never
+     * come over a network (proto/talk.h). */
+    MSG_MAP,          /* P>M  run this */
+    MSG_BEGUN,        /* M>P  the output is there, and this is what it will hold */
+    MSG_RESULT,       /* M>P  where the rows of a finished task lie */
+    MSG_LOST,         /* M>P  items failed for good, or were cancelled */
+    MSG_PROGRESS,     /* M>P */
+    MSG_OVER,         /* M>P  the last: how it ended */
     MSG_TYPES
 } msg_type_t;
 
@@ -113,7 +123,8 @@ typedef struct {                       /* MSG_SLOTS */
     uint64_t tasks;                    /* cumulative: tasks it can take in all */
 } msg_slots_t;
 
-typedef struct {                       /* MSG_ASSIGN, MSG_REVOKE, MSG_SHED, MSG_CANCEL */
+typedef struct {                       /* MSG_ASSIGN, MSG_REVOKE, MSG_SHED, MSG_CANCEL (a program's:
+                                          the items of `tasks`, whatever task they are in) */
     uint64_t before;                   /* ASSIGN: tasks sent to this node before these */
     bool all;                          /* REVOKE, CANCEL: everything of the run */
     size_t ntasks;
@@ -154,6 +165,76 @@ typedef struct {                       /* MSG_BYE, MSG_REPLY, MSG_STATUS, MSG_EX
 } msg_text_t;
 
 typedef struct {
+    char *endpoint;                    /* tcp://HOST:PORT */
+} endpoint_t;
+
+typedef struct {                       /* MSG_MAP; 0 and "" mean: as it is by default */
+    uint32_t pid;                      /* of the program */
+    char *folder, *name;               /* the folder that relative paths start from */
+    char *key;
+    char *output;                      /* "": one without a name, for the program alone */
+    bool force, has_seed, no_local, no_network, serial, confine, fail_fast;
+    uint64_t seed, window, outbox, memory;
+    uint64_t node_wait;                /* ms that there may be no node */
+    uint32_t cores;
+    size_t nnodes;
+    endpoint_t *nodes;
+    sluice_params_t *params;
+} msg_map_t;
+
+typedef struct {                       /* MSG_BEGUN; a descriptor of the output comes along */
+    uint64_t items;
+    char *output;
+    size_t ntables;
+    table_t *tables;                   /* numbers 0 to n - 1; n is sluice/items */
+} msg_begun_t;
+
+typedef struct {                       /* rows of a table that lie behind each other */
+    uint32_t table;
+    uint64_t rows, address;
+} extent_t;
+
+typedef struct {                       /* a table that the plan does not declare */
+    uint32_t number;
+    char *name, *dtype;
+} met_late_t;
+
+typedef struct {                       /* MSG_RESULT */
+    uint64_t task;
+    uint32_t attempt;
+    uint64_t first, stop;              /* its items */
+    bool more;                         /* further extents of it follow */
+    size_t ntables;
+    met_late_t *tables;                /* met first in this task */
+    size_t nextents;
+    extent_t *extents;                 /* in the order of the task's rows */
+} msg_result_t;
+
+typedef struct {                       /* MSG_LOST */
+    uint64_t first, stop;
+    char *reason;
+    int32_t sig, exit_code;            /* as in MSG_FAILED */
+    char *stderr_tail, *host;
+} msg_lost_t;
+
+typedef struct {                       /* MSG_PROGRESS */
+    uint64_t items, done, failed, running;
+    uint64_t bytes, milliseconds;
+    uint32_t nodes, cores;
+    char *waiting;                     /* what it waits for, if for anything */
+} msg_progress_t;
+
+typedef struct {                       /* MSG_OVER */
+    uint32_t code;                     /* sluice_code_t */
+    char *text;                        /* of the error */
+    char *status;                      /* complete, failed, cancelled, stopped */
+    uint64_t done, failed, retried;    /* items; attempts that were repeated */
+    uint64_t rows, bytes, milliseconds;
+    uint32_t nodes, cores;
+    uint8_t digest[DIGEST_BYTES];
+} msg_over_t;
+
+typedef struct {
     msg_type_t type;
     uint8_t run[RUN_BYTES];            /* zeros: no run (PING to an agent, STATUS) */
     union {
@@ -166,6 +247,12 @@ typedef struct {
         msg_failed_t failed;
         msg_ping_t ping;
         msg_text_t text;
+        msg_map_t map;
+        msg_begun_t begun;
+        msg_result_t result;
+        msg_lost_t lost;
+        msg_progress_t progress;
+        msg_over_t over;
     };
 } msg_t;
 

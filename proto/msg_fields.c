@@ -94,6 +94,31 @@ static const field_t input_fields[] = {
     END,
 };
 
+static const field_t endpoint_fields[] = {
+    TEXT (endpoint_t, endpoint),
+    END,
+};
+
+static const char *wrong_extent (const void *element)
+{
+    const extent_t *extent = element;
+    return extent->rows == 0 ? "an extent without rows" : NULL;
+}
+
+static const field_t extent_fields[] = {
+    U32 (extent_t, table),
+    U64 (extent_t, rows),
+    U64 (extent_t, address),
+    END,
+};
+
+static const field_t met_late_fields[] = {
+    U32 (met_late_t, number),
+    TEXT (met_late_t, name),
+    TEXT (met_late_t, dtype),
+    END,
+};
+
 /* ---- messages ----------------------------------------------------------- */
 
 static const field_t hello_fields[] = {
@@ -183,6 +208,89 @@ static const field_t text_fields[] = {
     END,
 };
 
+static const field_t map_fields[] = {
+    U32 (msg_t, map.pid),
+    TEXT (msg_t, map.folder),
+    TEXT (msg_t, map.name),
+    TEXT (msg_t, map.key),
+    TEXT (msg_t, map.output),
+    BOOL (msg_t, map.force),
+    BOOL (msg_t, map.has_seed),
+    BOOL (msg_t, map.no_local),
+    BOOL (msg_t, map.no_network),
+    BOOL (msg_t, map.serial),
+    BOOL (msg_t, map.confine),
+    BOOL (msg_t, map.fail_fast),
+    U64 (msg_t, map.seed),
+    U64 (msg_t, map.window),
+    U64 (msg_t, map.outbox),
+    U64 (msg_t, map.memory),
+    U64 (msg_t, map.node_wait),
+    U32 (msg_t, map.cores),
+    LIST (msg_t, map.nodes, map.nnodes, MSG_MAX_NODES, endpoint_fields, NULL),
+    PARAMS (msg_t, map.params),
+    END,
+};
+
+static const field_t begun_fields[] = {
+    U64 (msg_t, begun.items),
+    TEXT (msg_t, begun.output),
+    LIST (msg_t, begun.tables, begun.ntables, MSG_MAX_TABLES, table_fields, wrong_table),
+    END,
+};
+
+static const field_t result_fields[] = {
+    U64 (msg_t, result.task),
+    U32 (msg_t, result.attempt),
+    U64 (msg_t, result.first),
+    U64 (msg_t, result.stop),
+    BOOL (msg_t, result.more),
+    LIST (msg_t, result.tables, result.ntables, MSG_MAX_TABLES, met_late_fields, NULL),
+    LIST (msg_t, result.extents, result.nextents, MSG_MAX_EXTENTS, extent_fields,
+          wrong_extent),
+    END,
+};
+
+static const field_t lost_fields[] = {
+    U64 (msg_t, lost.first),
+    U64 (msg_t, lost.stop),
+    TEXT (msg_t, lost.reason),
+    I32 (msg_t, lost.sig),
+    I32 (msg_t, lost.exit_code),
+    TEXT_OF (msg_t, lost.stderr_tail, MSG_MAX_STDERR),
+    TEXT (msg_t, lost.host),
+    END,
+};
+
+static const field_t progress_fields[] = {
+    U64 (msg_t, progress.items),
+    U64 (msg_t, progress.done),
+    U64 (msg_t, progress.failed),
+    U64 (msg_t, progress.running),
+    U64 (msg_t, progress.bytes),
+    U64 (msg_t, progress.milliseconds),
+    U32 (msg_t, progress.nodes),
+    U32 (msg_t, progress.cores),
+    TEXT (msg_t, progress.waiting),
+    END,
+};
+
+static const field_t over_fields[] = {
+    U32 (msg_t, over.code),
+    TEXT (msg_t, over.text),
+    TEXT (msg_t, over.status),
+    U64 (msg_t, over.done),
+    U64 (msg_t, over.failed),
+    U64 (msg_t, over.retried),
+    U64 (msg_t, over.rows),
+    U64 (msg_t, over.bytes),
+    U64 (msg_t, over.milliseconds),
+    U32 (msg_t, over.nodes),
+    U32 (msg_t, over.cores),
+    BYTES (msg_t, over.digest),
+    END,
+};
+
 static const struct {
     const char *name;
     const field_t *fields;
@@ -195,7 +303,10 @@ static const struct {
     [MSG_PING] = {"PING", ping_fields},       [MSG_PONG] = {"PONG", ping_fields},
     [MSG_BYE] = {"BYE", text_fields},         [MSG_STATUS] = {"STATUS", text_fields},
     [MSG_EXPLAIN] = {"EXPLAIN", text_fields}, [MSG_CANCEL] = {"CANCEL", tasks_fields},
-    [MSG_REPLY] = {"REPLY", text_fields},
+    [MSG_REPLY] = {"REPLY", text_fields},     [MSG_MAP] = {"MAP", map_fields},
+    [MSG_BEGUN] = {"BEGUN", begun_fields},    [MSG_RESULT] = {"RESULT", result_fields},
+    [MSG_LOST] = {"LOST", lost_fields},       [MSG_PROGRESS] = {"PROGRESS", progress_fields},
+    [MSG_OVER] = {"OVER", over_fields},
 };
 
 const field_t *msg_fields (msg_type_t type)

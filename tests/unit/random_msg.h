@@ -79,6 +79,16 @@ static inline void *random_array (size_t n, size_t bytes)
     return array;
 }
 
+static inline void random_tables (random_t *r, table_t **tables, size_t *n)
+{
+    *n = (size_t) random_below (r, 4);
+    *tables = random_array (*n, sizeof **tables);
+    for (size_t i = 0; i < *n; i++)
+        (*tables)[i] = (table_t){.name = random_name (r, "table"),
+                                 .dtype = random_text (r, 50),
+                                 .chunk_rows = 1 + random_below (r, 1000000)};
+}
+
 static inline void random_hello (random_t *r, msg_hello_t *hello)
 {
     hello->token = random_u64 (r);
@@ -95,12 +105,7 @@ static inline void random_hello (random_t *r, msg_hello_t *hello)
     hello->segment = (uint32_t) random_number (r);
     hello->cores_per_task = (uint32_t) random_number (r);
     hello->priority = (int32_t) random_number (r);
-    hello->ntables = (size_t) random_below (r, 4);
-    hello->tables = random_array (hello->ntables, sizeof *hello->tables);
-    for (size_t i = 0; i < hello->ntables; i++)
-        hello->tables[i] = (table_t){.name = random_name (r, "table"),
-                                     .dtype = random_text (r, 50),
-                                     .chunk_rows = 1 + random_below (r, 1000000)};
+    random_tables (r, &hello->tables, &hello->ntables);
     hello->nfiles = (size_t) random_below (r, 4);
     hello->files = random_array (hello->nfiles, sizeof *hello->files);
     for (size_t i = 0; i < hello->nfiles; i++) {
@@ -149,6 +154,91 @@ static inline void random_tasks (random_t *r, msg_tasks_t *tasks)
                                    .attempt = (uint32_t) random_number (r),
                                    .first = first,
                                    .stop = first + random_number (r) / 2};
+    }
+}
+
+static inline void random_map (random_t *r, msg_map_t *map)
+{
+    map->pid = (uint32_t) random_number (r);
+    map->folder = random_text (r, 60);
+    map->name = random_text (r, 20);
+    map->key = random_text (r, 60);
+    map->output = random_text (r, 60);
+    map->has_seed = random_below (r, 2);
+    map->serial = random_below (r, 2);
+    map->fail_fast = random_below (r, 2);
+    map->seed = random_number (r);
+    map->window = random_number (r);
+    map->node_wait = random_number (r);
+    map->cores = (uint32_t) random_number (r);
+    map->nnodes = (size_t) random_below (r, 4);
+    map->nodes = random_array (map->nnodes, sizeof *map->nodes);
+    for (size_t i = 0; i < map->nnodes; i++)
+        map->nodes[i].endpoint = random_text (r, 30);
+    map->params = sluice_params_new ();
+    sluice_params_set (map->params, "kernel", "./mine.so", 0, NULL);
+}
+
+static inline void random_result (random_t *r, msg_result_t *result)
+{
+    result->task = random_number (r);
+    result->attempt = (uint32_t) random_number (r);
+    result->first = random_number (r);
+    result->stop = random_number (r);
+    result->more = random_below (r, 2);
+    result->ntables = (size_t) random_below (r, 3);
+    result->tables = random_array (result->ntables, sizeof *result->tables);
+    for (size_t i = 0; i < result->ntables; i++)
+        result->tables[i] = (met_late_t){.number = (uint32_t) random_number (r),
+                                         .name = random_name (r, "late"),
+                                         .dtype = random_text (r, 20)};
+    result->nextents = (size_t) random_below (r, 20);
+    result->extents = random_array (result->nextents, sizeof *result->extents);
+    for (size_t i = 0; i < result->nextents; i++)
+        result->extents[i] = (extent_t){.table = (uint32_t) random_number (r),
+                                        .rows = 1 + random_number (r) / 2,
+                                        .address = random_number (r)};
+}
+
+/* What a program and its master say. */
+static inline void random_program_msg (random_t *r, msg_t *msg)
+{
+    switch (msg->type) {
+    case MSG_MAP:
+        random_map (r, &msg->map);
+        break;
+    case MSG_BEGUN:
+        msg->begun.items = random_number (r);
+        msg->begun.output = random_text (r, 60);
+        random_tables (r, &msg->begun.tables, &msg->begun.ntables);
+        break;
+    case MSG_RESULT:
+        random_result (r, &msg->result);
+        break;
+    case MSG_LOST:
+        msg->lost = (msg_lost_t){.first = random_number (r),
+                                 .stop = random_number (r),
+                                 .reason = random_text (r, 60),
+                                 .sig = (int32_t) random_below (r, 64),
+                                 .exit_code = (int32_t) random_below (r, 300) - 150,
+                                 .stderr_tail = random_text (r, 4096),
+                                 .host = random_text (r, 30)};
+        break;
+    case MSG_PROGRESS:
+        msg->progress = (msg_progress_t){.items = random_number (r),
+                                         .done = random_number (r),
+                                         .bytes = random_number (r),
+                                         .nodes = (uint32_t) random_number (r),
+                                         .waiting = random_text (r, 30)};
+        break;
+    default: /* OVER */
+        msg->over = (msg_over_t){.code = (uint32_t) random_below (r, 300),
+                                 .text = random_text (r, 100),
+                                 .status = random_text (r, 10),
+                                 .done = random_number (r),
+                                 .rows = random_number (r)};
+        random_fill (r, msg->over.digest, sizeof msg->over.digest);
+        break;
     }
 }
 
@@ -203,6 +293,14 @@ static inline void random_msg (random_t *r, msg_type_t type, msg_t *msg)
                                  .assigned = random_number (r),
                                  .held = random_number (r),
                                  .running = (uint32_t) random_number (r)};
+        break;
+    case MSG_MAP:
+    case MSG_BEGUN:
+    case MSG_RESULT:
+    case MSG_LOST:
+    case MSG_PROGRESS:
+    case MSG_OVER:
+        random_program_msg (r, msg);
         break;
     default: /* BYE, STATUS, EXPLAIN, REPLY */
         msg->text.text = random_text (r, 300);
