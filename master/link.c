@@ -29,7 +29,7 @@ struct links {
     trace_t *trace; /* NULL: none */
     links_news_fn *news;
     void *news_arg;
-    bool stopped;
+    bool stopped, paused;
 };
 
 links_t *links_new (void *context, const job_t *job, gate_t *gate, sched_t *sched,
@@ -284,25 +284,56 @@ void links_destroy (links_t **self_p, const char *why)
     *self_p = NULL;
 }
 
-sched_where_t links_cancel (links_t *self, uint64_t task, sched_task_t *out)
+/* Nothing of this task is wanted, and these items of it have failed for good. */
+static void give_up (links_t *self, const sched_task_t *t, uint64_t first, uint64_t stop)
 {
-    sched_where_t where = sched_cancel (self->sched, task, out);
-    if (where != SCHED_RUNNING && where != SCHED_PENDING)
-        return where;
-    if (links_at (self, out->node))
-        send_to (
-            self, &self->links[out->node],
-            &(msg_t){.type = MSG_REVOKE, .tasks = {.ntasks = 1, .tasks = &out->task}});
-    wthread_drop (self->writer, out->task.task, out->task.attempt);
-    msg_failed_t failed = {.task = out->task.task,
-                           .attempt = out->task.attempt,
-                           .item = out->task.first,
+    task_t task = t->task;
+    if (links_at (self, t->node))
+        send_to (self, &self->links[t->node],
+                 &(msg_t){.type = MSG_REVOKE, .tasks = {.ntasks = 1, .tasks = &task}});
+    if (task.task) /* else nobody was ever to compute it */
+        wthread_drop (self->writer, task.task, task.attempt);
+    msg_failed_t failed = {.task = task.task,
+                           .attempt = task.attempt,
+                           .item = first,
                            .reason = (char *) "cancelled",
                            .exit_code = -1,
                            .stderr_tail = (char *) ""};
-    wthread_failure (self->writer, out->node, &failed, out->task.first, out->task.stop,
-                     true);
+    wthread_failure (self->writer, t->node, &failed, first, stop, true);
+}
+
+sched_where_t links_cancel (links_t *self, uint64_t task, sched_task_t *out)
+{
+    sched_where_t where = sched_cancel (self->sched, task, out);
+    if (where == SCHED_RUNNING || where == SCHED_PENDING)
+        give_up (self, out, out->task.first, out->task.stop);
     return where;
+}
+
+typedef struct {
+    links_t *links;
+    sched_cut_fn *cut;
+    void *arg;
+} canceller_t;
+
+static void cut_items (void *arg, const sched_task_t *task, uint64_t first, uint64_t stop)
+{
+    const canceller_t *self = arg;
+    give_up (self->links, task, first, stop);
+    if (self->cut)
+        self->cut (self->arg, task, first, stop);
+}
+
+void links_cancel_items (links_t *self, uint64_t first, uint64_t stop, sched_cut_fn *cut,
+                         void *arg)
+{
+    canceller_t canceller = {self, cut, arg};
+    sched_cancel_items (self->sched, first, stop, cut_items, &canceller);
+}
+
+void links_pause (links_t *self, bool pause)
+{
+    self->paused = pause;
 }
 
 void links_stop (links_t *self)
@@ -613,6 +644,8 @@ static void assign (links_t *self, link_t *l, int64_t now)
     unsigned node = (unsigned) (l - self->links);
     task_t tasks[256];
     size_t n = 0;
+    if (self->paused)
+        return;
     while (n < sizeof tasks / sizeof *tasks && l->assigned + n < l->credit &&
            sched_next (self->sched, node, (double) now * 1e-3, &tasks[n]))
         n++;

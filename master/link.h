@@ -94,6 +94,14 @@ void links_lose_local (links_t *self, const char *why);
  * sched_cancel. */
 sched_where_t links_cancel (links_t *self, uint64_t task, sched_task_t *out);
 
+/* Items first <= i < stop are not wanted any more: as sched_cancel_items, with the same
+ * consequences. `cut` (may be NULL) hears of each range. */
+void links_cancel_items (links_t *self, uint64_t first, uint64_t stop, sched_cut_fn *cut,
+                         void *arg);
+
+/* No task is begun while this is set. */
+void links_pause (links_t *self, bool pause);
+
 /* The run is over for every node: they stop all of it at once, while the writer may
  * still need a while for the last state. Nothing more is taken from them. */
 void links_stop (links_t *self);

@@ -245,6 +245,13 @@ int outpath_publish (outpath_t *self, sluice_error_t *err)
     return 0;
 }
 
+void outpath_forget (outpath_t *self)
+{
+    unlinkat (self->folder, self->base, 0);
+    unlinkat (self->folder, self->lock_name, 0);
+    self->made = self->published = false;
+}
+
 int outpath_still_there (const outpath_t *self, int fd, bool by_name, sluice_error_t *err)
 {
     struct stat ours, named;

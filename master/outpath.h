@@ -24,6 +24,8 @@ outpath_t *outpath_take (const char *path, bool force, const sluice_plan_t *plan
                          const uint8_t *run, int *fd, sluice_error_t *err);
 /* Give the file its name. */
 int outpath_publish (outpath_t *self, sluice_error_t *err);
+/* Take its name away again: it lives as long as it is open. */
+void outpath_forget (outpath_t *self);
 /* Is the file, open as `fd`, still there? `by_name`: under its own name, too. If
  * not (SLUICE_EOUTPUT) the text says what became of it. */
 int outpath_still_there (const outpath_t *self, int fd, bool by_name,

@@ -426,6 +426,63 @@ sched_where_t sched_cancel (sched_t *self, uint64_t task, sched_task_t *out)
     return place.where;
 }
 
+static uint64_t larger (uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t smaller (uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* What is left of a range around what was cut out of it. */
+static void push_rest (sched_t *self, uint64_t first, uint64_t from, uint64_t to,
+                       uint64_t stop)
+{
+    push_range (self, (range_t){.first = to, .stop = stop});
+    push_range (self, (range_t){.first = first, .stop = from});
+}
+
+void sched_cancel_items (sched_t *self, uint64_t first, uint64_t stop, sched_cut_fn *cut,
+                         void *arg)
+{
+    sched_task_t out;
+    /* Backwards: what is pushed meanwhile lies outside, and comes behind. */
+    for (size_t i = self->npending; i-- > 0;) {
+        range_t range = self->pending[i];
+        uint64_t from = larger (first, range.first), to = smaller (stop, range.stop);
+        if (from >= to)
+            continue;
+        self->npending--;
+        memmove (self->pending + i, self->pending + i + 1,
+                 (self->npending - i) * sizeof *self->pending);
+        self->counts.pending -= range.stop - range.first;
+        self->counts.failed += to - from;
+        push_rest (self, range.first, from, to, range.stop);
+        out = (sched_task_t){
+            .task = {range.task, range.attempt, range.first, range.stop},
+            .node = SCHED_NOBODY,
+            .failures = range.failures};
+        cut (arg, &out, from, to);
+    }
+    for (unsigned node = 0; node < self->nnodes; node++) {
+        running_list_t *list = &self->nodes[node].running;
+        for (size_t i = list->n; i-- > 0;) {
+            running_t *r = list->tasks + i;
+            uint64_t from = larger (first, r->task.first),
+                     to = smaller (stop, r->task.stop);
+            if (r->delivered || from >= to)
+                continue;
+            describe (self, r, node, &out);
+            remove_running (self, list, r);
+            self->counts.failed += to - from;
+            push_rest (self, out.task.first, from, to, out.task.stop);
+            cut (arg, &out, from, to);
+        }
+    }
+}
+
 void sched_each (const sched_t *self, sched_each_fn *each, void *arg)
 {
     sched_task_t task;

@@ -92,6 +92,15 @@ sched_where_t sched_find (const sched_t *self, uint64_t task, sched_task_t *out)
 /* The same, and if it is PENDING or RUNNING its items are failed for good. */
 sched_where_t sched_cancel (sched_t *self, uint64_t task, sched_task_t *out);
 
+/* Items first <= i < stop are not wanted any more: those that are pending or running
+ * are failed for good. `cut` hears of each such range, and of the task that was to
+ * compute it; one that runs (its `node` is not SCHED_NOBODY) ends with it, and the
+ * rest of its items is pending again. */
+typedef void (sched_cut_fn) (void *arg, const sched_task_t *task, uint64_t first,
+                             uint64_t stop);
+void sched_cancel_items (sched_t *self, uint64_t first, uint64_t stop, sched_cut_fn *cut,
+                         void *arg);
+
 /* Call `each` for every task that runs or was delivered. */
 typedef void (sched_each_fn) (void *arg, const sched_task_t *task);
 void sched_each (const sched_t *self, sched_each_fn *each, void *arg);

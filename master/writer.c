@@ -4,6 +4,7 @@
 #define _GNU_SOURCE 1 /* asprintf */
 #include "master/writer.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,7 +180,11 @@ static int make (writer_t *self, const writer_options_t *options, sluice_error_t
     self->changed = true;
     if (writer_snapshot (self, err) < 0)
         return -1;
-    return outpath_publish (self->path, err);
+    if (outpath_publish (self->path, err) < 0)
+        return -1;
+    if (options->nameless)
+        outpath_forget (self->path);
+    return 0;
 }
 
 writer_t *writer_new (const writer_options_t *options, sluice_error_t *err)
@@ -229,6 +234,7 @@ void writer_destroy (writer_t **self_p)
     outfile_destroy (&self->file);
     outpath_release (&self->path);
     space_destroy (&self->space);
+    told_clear (self);
     free (self->tables);
     free (self->indexes);
     free (self->constants);
@@ -315,6 +321,13 @@ static int trim (writer_t *self, sluice_error_t *err)
         outfile_punch (self->file, address, bytes);
     return outfile_cut (self->file, end > self->snapshot_end ? end : self->snapshot_end,
                         err);
+}
+
+int writer_reader (const writer_t *self)
+{
+    char path[40];
+    snprintf (path, sizeof path, "/proc/self/fd/%d", outfile_fd (self->file));
+    return open (path, O_RDONLY | O_CLOEXEC);
 }
 
 int writer_finish (writer_t *self, const char *status, sluice_error_t *err)

@@ -97,6 +97,8 @@ typedef struct {
     const sluice_plan_t *plan; /* borrowed for the writer's life */
     uint64_t rate;             /* bytes per second at most; 0: as fast as it goes */
     uint64_t packed_max;       /* bytes that open chunks may take together */
+    bool nameless; /* the file gives up its name as soon as it is whole, and so is gone
+                      with the last descriptor of it */
     bool unchecked; /* do not check the xxh3 of pieces: they never left this machine */
 } writer_options_t;
 
@@ -142,6 +144,19 @@ int writer_tick (writer_t *self, sluice_error_t *err);
 int writer_lay (writer_t *self, sluice_error_t *err);
 /* Take one now and wait until it is durable. */
 int writer_snapshot (writer_t *self, sluice_error_t *err);
+
+/* From now on finished tasks are told of: who reads results while the run goes on
+ * finds the rows of a table, packed, at the extents that writer_told gives. */
+void writer_tell (writer_t *self);
+/* Finished tasks that wait for writer_publish, which makes their rows readable: what
+ * of them waits in memory is written. -1 as writer_piece. */
+size_t writer_unpublished (const writer_t *self);
+int writer_publish (writer_t *self, sluice_error_t *err);
+/* The next finished task, when none is unpublished: `result` owns its parts (of a
+ * MSG_RESULT, with any number of extents). False: no more. */
+bool writer_told (writer_t *self, msg_result_t *result);
+/* A descriptor to read the file by, also when it has no name. -1: see errno. */
+int writer_reader (const writer_t *self);
 
 /* Totals so far, of finished tasks. */
 typedef struct {

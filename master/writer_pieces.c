@@ -147,7 +147,8 @@ static int pack (writer_t *self, index_row_t entry, const uint8_t *rows,
         entry.offset = before * row_bytes;
         if (!whole)
             entry.xxh3 = XXH3_64bits (rows, done * row_bytes);
-        if (ledger_add_packed (self->ledger, &entry, place, err) < 0)
+        if (ledger_add_packed (self->ledger, &entry, place, err) < 0 ||
+            told_extent (self, entry.table, done, address + entry.offset, err) < 0)
             return -1;
         if (before + done == full &&
             ledger_fill (self->ledger, entry.table, place, err) < 0)
@@ -204,7 +205,8 @@ static int put_held (writer_t *self, index_row_t entry, const held_t *held, bool
         entry.start = chunks_full (chunks) * chunks_chunk_rows (chunks);
         entry.address = held->address;
         entry.stored = chunks_chunk_bytes (chunks);
-        if (chunks_place (chunks, held->address, err) < 0)
+        if (chunks_place (chunks, held->address, err) < 0 ||
+            told_extent (self, entry.table, held->rows, held->address, err) < 0)
             return -1;
         return ledger_add_full (self->ledger, &entry, err);
     }
@@ -323,15 +325,20 @@ static int take_done (writer_t *self, uint32_t node, const attempt_t *attempt,
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     }
     uint32_t before = self->nall;
+    told_t *told = NULL;
+    told_begin (self);
     mark (self);
     if (late_make (self, err) < 0 ||
-        put_task (self, node, attempt, kept, piece, payload, bytes, err) < 0) {
+        put_task (self, node, attempt, kept, piece, payload, bytes, err) < 0 ||
+        (self->telling && !(told = told_make (self, piece, before, err)))) {
         rollback (self);
         late_undo (self, before);
         free (kept);
         return -1;
     }
     commit (self);
+    if (told)
+        told_add (self, told);
     for (const attempt_t *a = attempts_of (self->attempts, piece->task); a; a = a->next)
         free_held (self, a, a == attempt ? kept : NULL);
     free (kept);

@@ -3,9 +3,9 @@
 
 /* writer_state.h - what the parts of the writer share
  *
- * The writer is one module in four files: writer.c makes and finishes it,
+ * The writer is one module in five files: writer.c makes and finishes it,
  * writer_pieces.c takes pieces and records, writer_late.c sees to tables that are
- * met late, writer_snapshot.c lays snapshots.
+ * met late, writer_snapshot.c lays snapshots, writer_told.c says where rows lie.
  * Nobody else includes this.
  */
 #ifndef MASTER_WRITER_STATE_H
@@ -35,6 +35,15 @@ typedef struct {
     hid_t type;
     uint64_t address, bytes;
 } constant_t;
+
+/* A finished task that somebody is to be told of. */
+typedef struct told told_t;
+
+/* Where rows of the task in hand went. */
+typedef struct {
+    extent_t *extents;
+    size_t n, room;
+} told_scratch_t;
 
 struct writer {
     const sluice_plan_t *plan;
@@ -74,6 +83,11 @@ struct writer {
     writer_totals_t laid_totals, durable; /* of the newest snapshot; of the last one
                                              that is durable */
     uint8_t digest[DIGEST_BYTES];
+    /* for writer_told */
+    bool telling;
+    told_scratch_t telling_now;
+    told_t *told, *told_last; /* finished tasks, the first one first */
+    size_t unpublished;       /* since the last flush */
     char *status; /* once finished */
     double seconds;
     bool indexed, full, broken, finished;
@@ -100,6 +114,16 @@ bool late_renumbers (const writer_t *self);
 int late_make (writer_t *self, sluice_error_t *err);
 /* Undo: those from number `nall` on are not there. Their chunks are rolled back. */
 void late_undo (writer_t *self, uint32_t nall);
+
+/* The task in hand is to be told of: forget the one before; rows of it went there;
+ * what is to be told, with the tables from number `before` on; it holds. */
+void told_begin (writer_t *self);
+int told_extent (writer_t *self, uint32_t table, uint64_t rows, uint64_t address,
+                 sluice_error_t *err);
+told_t *told_make (writer_t *self, const piece_t *piece, uint32_t before,
+                   sluice_error_t *err);
+void told_add (writer_t *self, told_t *told);
+void told_clear (writer_t *self);
 
 /* Note whether the call in hand failed for want of space. Returns -1. */
 int writer_failed (writer_t *self);

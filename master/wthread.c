@@ -10,6 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Results wait for others, so that many small ones are one write, but not long. */
+enum { MOST_UNPUBLISHED = 64 };
+
 typedef enum {
     ORDER_PIECE,
     ORDER_DROP,
@@ -99,6 +102,17 @@ static bool pause_for (wthread_t *self, double seconds)
     return stop;
 }
 
+/* Make finished tasks readable and tell of them. */
+static int publish (wthread_t *self, sluice_error_t *err)
+{
+    wthread_event_t event = {.type = WTHREAD_RESULT};
+    if (writer_publish (self->writer, err))
+        return -1;
+    while (writer_told (self->writer, &event.result))
+        tell (self, &event);
+    return 0;
+}
+
 static int carry_out (wthread_t *self, const order_t *o, const piece_t *piece,
                       sluice_error_t *err)
 {
@@ -115,7 +129,7 @@ static int carry_out (wthread_t *self, const order_t *o, const piece_t *piece,
         return writer_failure (self->writer, o->node, &o->failed, o->task, o->stop,
                                o->final, err);
     case ORDER_FINISH:
-        return writer_finish (self->writer, o->text[0], err);
+        return publish (self, err) ? -1 : writer_finish (self->writer, o->text[0], err);
     }
     return 0;
 }
@@ -172,8 +186,8 @@ static bool handle (wthread_t *self, order_t *o)
     return true;
 }
 
-/* The next order, or NULL after a while without one or when told to stop. */
-static order_t *take (wthread_t *self, bool *stop)
+/* The next order, and whether there are more; NULL after a while without one or when told to stop. */
+static order_t *take (wthread_t *self, bool *stop, bool *more)
 {
     struct timespec until;
     clock_gettime (CLOCK_MONOTONIC, &until);
@@ -192,6 +206,7 @@ static order_t *take (wthread_t *self, bool *stop)
     }
     *stop = self->stop;
     writer_durable (self->writer, &self->durable);
+    *more = self->orders != NULL;
     pthread_mutex_unlock (&self->lock);
     return o;
 }
@@ -199,9 +214,9 @@ static order_t *take (wthread_t *self, bool *stop)
 static void *thread_main (void *arg)
 {
     wthread_t *self = arg;
-    bool stop = false, sound = true, full = false;
+    bool stop = false, sound = true, full = false, more = false;
     while (!stop && sound) {
-        order_t *o = take (self, &stop);
+        order_t *o = take (self, &stop, &more);
         bool finish = o && o->type == ORDER_FINISH;
         if (o) {
             sound = handle (self, o);
@@ -210,7 +225,8 @@ static void *thread_main (void *arg)
         sluice_error_t err = {0};
         if (stop || !sound || finish)
             continue;
-        if (writer_tick (self->writer, &err) == 0) {
+        bool wait = more && writer_unpublished (self->writer) < MOST_UNPUBLISHED;
+        if ((wait || publish (self, &err) == 0) && writer_tick (self->writer, &err) == 0) {
             if (full)
                 tell (self, &(wthread_event_t){.type = WTHREAD_SPACE});
             full = false;
@@ -275,6 +291,7 @@ void wthread_destroy (wthread_t **self_p)
     }
     for (event_t *e = self->events, *next; e; e = next) {
         next = e->next;
+        msg_clear (&(msg_t){.type = MSG_RESULT, .result = e->event.result});
         free (e);
     }
     writer_destroy (&self->writer);

@@ -20,7 +20,8 @@
 typedef struct wthread wthread_t;
 
 /* Start the thread; it takes the writer over (also on failure). When the
- * disk is full it tries again each second for `patience` seconds. */
+ * disk is full it tries again each second for `patience` seconds. A writer that tells
+ * (writer_tell) makes results readable as soon as nothing else waits. */
 wthread_t *wthread_new (writer_t *writer, double patience, sluice_error_t *err);
 
 /* Stop at once (what is queued is thrown away) and close the writer; the file
@@ -44,6 +45,7 @@ typedef enum {
     WTHREAD_WROTE,    /* `cost` bytes left memory; if `done`, the ledger has the task */
     WTHREAD_REFUSED,  /* as WROTE, but the piece was not accepted: `error` */
     WTHREAD_FAILED,   /* as WROTE, but the task has failed: `error`, at `item` */
+    WTHREAD_RESULT,   /* the rows of a finished task can be read: `result` */
     WTHREAD_FULL,     /* the disk is full, waiting: `error` */
     WTHREAD_SPACE,    /* there is space again */
     WTHREAD_FINISHED, /* wthread_finish is done */
@@ -60,6 +62,7 @@ typedef struct {
     uint64_t stop;
     uint64_t item;
     double seconds;
+    msg_result_t result; /* owned: msg_clear */
     sluice_error_t error;
 } wthread_event_t;
 

@@ -284,3 +284,76 @@ Test (sched, each_running_task_is_seen_with_what_its_pace_promises)
     cr_assert_eq (ranges[0].stop, 100);
     sched_destroy (&s);
 }
+
+/* ---- cancelling items ------------------------------------------------------- */
+
+typedef struct {
+    unsigned ranges, running;
+    uint64_t items;
+} cut_t;
+
+static void count_cut (void *arg, const sched_task_t *task, uint64_t first, uint64_t stop)
+{
+    cut_t *cut = arg;
+    cr_assert (task->task.first <= first && first < stop && stop <= task->task.stop);
+    cut->ranges++;
+    cut->running += task->node != SCHED_NOBODY;
+    cut->items += stop - first;
+}
+
+Test (sched, cancels_items_of_running_and_pending_tasks)
+{
+    sched_t *s = make (100, 10);
+    task_t a, b, t;
+    cut_t cut = {0};
+    sched_counts_t c;
+    sched_join (s, 0, 4);
+    cr_assert (sched_next (s, 0, 0, &a)); /* 0 to 9 */
+    cr_assert (sched_next (s, 0, 0, &b)); /* 10 to 19 */
+    sched_delivered (s, 0, a.task, 1);
+    sched_cancel_items (s, 5, 25, count_cut, &cut);
+    cr_expect_eq (cut.ranges, 2);
+    cr_expect_eq (cut.running, 1, "what is delivered is too late");
+    cr_expect_eq (cut.items, 15);
+    sched_counts (s, &c);
+    cr_expect_eq (c.failed, 15);
+    cr_expect_eq (c.pending, 75);
+    cr_expect_eq (c.running, 10);
+    cr_expect_null (sched_running (s, 0, b.task, 1));
+    cr_expect (sched_done (s, 0, a.task, 1, 10, 0.1));
+    sched_cancel_items (s, 5, 25, count_cut, &cut);
+    cr_expect_eq (cut.ranges, 2, "nothing is left of them");
+    bool seen[100] = {false};
+    while (sched_next (s, 0, 0, &t)) {
+        for (uint64_t i = t.first; i < t.stop; i++) {
+            cr_assert (i >= 25 && !seen[i]);
+            seen[i] = true;
+        }
+        cr_assert (sched_done (s, 0, t.task, t.attempt, t.stop, 0.1));
+    }
+    sched_counts (s, &c);
+    cr_expect_eq (c.done, 85);
+    cr_expect_eq (c.failed, 15);
+    cr_expect (sched_finished (s));
+    sched_destroy (&s);
+}
+
+Test (sched, cancels_a_hole_in_the_middle)
+{
+    sched_t *s = make (100, 100);
+    task_t t;
+    cut_t cut = {0};
+    uint64_t items = 0;
+    sched_join (s, 0, 1);
+    cr_assert (sched_next (s, 0, 0, &t));
+    sched_cancel_items (s, 40, 41, count_cut, &cut);
+    cr_expect_eq (cut.items, 1);
+    while (sched_next (s, 0, 0, &t)) {
+        cr_assert (t.stop <= 40 || t.first >= 41);
+        items += t.stop - t.first;
+        cr_assert (sched_done (s, 0, t.task, t.attempt, t.stop, 0.1));
+    }
+    cr_expect_eq (items, 99);
+    cr_expect (sched_finished (s));
+    sched_destroy (&s);
+}
