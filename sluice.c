@@ -33,6 +33,7 @@ static const struct {
     {"explain", cmd_explain, "what a run, or a task of it, waits for"},
     {"cancel", cmd_cancel, "stop a run, some of its tasks, or all of one's runs"},
     {"trace", cmd_trace, "decode what --trace recorded"},
+    {"serve", cmd_serve, NULL}, /* what programs start (client.h), not people */
     {"show", cmd_show, "what became of a run: times, nodes, failures"},
     {"verify", cmd_verify, "check a file against its digests"},
     {"diff", cmd_diff, "do two files hold the same content?"},
@@ -44,7 +45,8 @@ static void help (FILE *out)
 {
     fputs ("Usage: sluice COMMAND [...]\n\n", out);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        fprintf (out, "  %-8s %s\n", commands[i].name, commands[i].what);
+        if (commands[i].what)
+            fprintf (out, "  %-8s %s\n", commands[i].name, commands[i].what);
     fputs ("\nsluice COMMAND --help says more; so does man sluice.\n", out);
 }
 

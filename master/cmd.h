@@ -22,6 +22,8 @@ int cmd_runs (int argc, char **argv);
 int cmd_explain (int argc, char **argv);
 int cmd_trace (int argc, char **argv);
 int cmd_cancel (int argc, char **argv);
+/* What include/sluice/client.h starts: serves one program. Not for people. */
+int cmd_serve (int argc, char **argv);
 int cmd_show (int argc, char **argv);
 int cmd_verify (int argc, char **argv);
 int cmd_diff (int argc, char **argv);

@@ -227,7 +227,7 @@ static int spare_inputs (const job_t *self, sluice_error_t *err)
     const char *kernel = sluice_params_get (self->params, "kernel");
     if (stat (self->output, &output))
         return 0;
-    bool is_job = stat (self->options.path, &input) == 0 &&
+    bool is_job = !self->options.params && stat (self->options.path, &input) == 0 &&
                   input.st_dev == output.st_dev && input.st_ino == output.st_ino;
     bool is_kernel =
         kernel && fstatat (share_fd (self->share), self->kernel_name, &input, 0) == 0 &&
@@ -282,10 +282,13 @@ job_t *job_open (const run_options_t *options, sluice_error_t *err)
 {
     job_t *self = calloc (1, sizeof *self);
     if (!self) {
+        sluice_params_t *params = options->params;
+        sluice_params_destroy (&params);
         sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
         return NULL;
     }
     self->options = *options;
+    self->params = options->params;
     random_bytes (self->run, sizeof self->run);
     run_text (self->run, self->run_name);
     self->owner = owner_name ();
@@ -293,7 +296,8 @@ job_t *job_open (const run_options_t *options, sluice_error_t *err)
         sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
         goto error;
     }
-    self->params = jobfile_read (options->path, err);
+    if (!self->params)
+        self->params = jobfile_read (options->path, err);
     if (!self->params || find_folder (self, err) || find_share (self, err) ||
         find_kernel (self, err) || find_seed (self, err) || read_policy (self, err) ||
         find_output (self, err) || spare_inputs (self, err))

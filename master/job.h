@@ -13,8 +13,12 @@
 #include "calc/kernel_host.h"
 #include "proto/key.h"
 
+typedef struct feed feed_t;
+
 typedef struct {      /* the command line; zero: not given */
     const char *path; /* of the job file */
+    sluice_params_t *params; /* given instead of it: job_open takes them over, and the
+                                path only says where relative ones start from */
     const char *output;
     const char *key;
     const char *trace; /* file to record messages in */
@@ -25,6 +29,9 @@ typedef struct {      /* the command line; zero: not given */
     unsigned cores;                  /* slots of the embedded node */
     bool force, serial, json, quiet, no_local, no_network, fail_fast, confine;
     double disk_wait;   /* seconds */
+    uint64_t node_wait; /* ms that there may be no node; 0: FIRST_NODE_MS */
+    bool nameless;      /* the output loses its name as soon as it is there */
+    feed_t *feed;       /* whoever is to be told of results; borrowed */
     const char **nodes; /* endpoints named outright */
     size_t nnodes;
 } run_options_t;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include <zmq.h>
 
 #include "master/explain.h"
+#include "master/feed.h"
 #include "master/link.h"
 #include "master/local.h"
 #include "master/progress.h"
@@ -48,6 +50,7 @@ typedef struct {
     sigset_t old_mask;
     progress_t progress;
     phase_t phase;
+    bool paused; /* the program takes no results */
     int64_t started, phase_since, named_at, alone_since;
     int64_t rated_at; /* when `rate` was worked out, from these bytes on */
     uint64_t rated_bytes;
@@ -56,6 +59,7 @@ typedef struct {
     const char *status;              /* how it will have ended */
     bool had_node, disk_full, whole; /* whole: the writer has made the last state */
     unsigned failures_shown;
+    int64_t node_wait;    /* ms that nobody may compute */
     sluice_error_t error; /* why it ends without being done */
 } run_t;
 
@@ -80,7 +84,8 @@ static void on_failed (void *arg, const link_t *link, const msg_failed_t *f,
     run_t *self = arg;
     if (!final)
         return;
-    (void) stop;
+    if (self->job->options.feed)
+        feed_lost (self->job->options.feed, f, link->host, first, stop);
     if (self->failures_shown++ < MAX_NAMED_FAILURES)
         say (self, "item %llu failed on %s: %s", (unsigned long long) first, link->host,
              f->reason);
@@ -105,6 +110,8 @@ static const char *waiting_for (run_t *self, const links_counts_t *nodes)
         return "disk full";
     if (self->phase == PHASE_FINISH)
         return "writing the last state";
+    if (self->paused)
+        return "the program that wants them takes no results";
     if (!nodes->ready)
         return nodes->opening  ? "nodes are opening their inputs"
                : *nodes->lacks ? nodes->lacks
@@ -120,16 +127,18 @@ static void show_progress (run_t *self, int64_t now)
     sched_counts (self->sched, &c);
     links_counts (self->links, &nodes);
     wthread_totals (self->writer, &totals);
-    progress_show (&self->progress,
-                   &(progress_state_t){.items = c.items,
-                                       .done = c.done,
-                                       .failed = c.failed,
-                                       .running = c.running,
-                                       .bytes = totals.bytes,
-                                       .nodes = nodes.ready,
-                                       .cores = nodes.cores,
-                                       .seconds = (double) (now - self->started) * 1e-3,
-                                       .waiting = waiting_for (self, &nodes)});
+    const progress_state_t state = {.items = c.items,
+                                    .done = c.done,
+                                    .failed = c.failed,
+                                    .running = c.running,
+                                    .bytes = totals.bytes,
+                                    .nodes = nodes.ready,
+                                    .cores = nodes.cores,
+                                    .seconds = (double) (now - self->started) * 1e-3,
+                                    .waiting = waiting_for (self, &nodes)};
+    progress_show (&self->progress, &state);
+    if (self->job->options.feed)
+        feed_progress (self->job->options.feed, &state);
 }
 
 static void measure_rate (run_t *self, int64_t now)
@@ -145,6 +154,15 @@ static void measure_rate (run_t *self, int64_t now)
 }
 
 /* ---- what other commands ask ------------------------------------------------- */
+
+/* Whoever hears of results hears that these do not come. */
+static void tell_cancelled (run_t *self, uint64_t first, uint64_t stop)
+{
+    const msg_failed_t failed = {.reason = (char *) (uintptr_t) "cancelled",
+                                 .exit_code = -1};
+    if (self->job->options.feed)
+        feed_lost (self->job->options.feed, &failed, NULL, first, stop);
+}
 
 static void name_cancelled (run_t *self, const sched_task_t *t)
 {
@@ -173,8 +191,10 @@ static char *cancel_tasks (run_t *self, const msg_tasks_t *tasks)
         sched_where_t where = ending ? sched_find (self->sched, task, &t)
                                      : links_cancel (self->links, task, &t);
         bool cancelled = !ending && (where == SCHED_RUNNING || where == SCHED_PENDING);
-        if (cancelled)
+        if (cancelled) {
             name_cancelled (self, &t);
+            tell_cancelled (self, t.task.first, t.task.stop);
+        }
         size_t mark = out.used;
         json_add (&out, "%s{\"task\":%llu,\"cancelled\":%s,", i ? "," : "",
                   (unsigned long long) task, cancelled ? "true" : "false");
@@ -278,6 +298,9 @@ static void read_writer (run_t *self)
         case WTHREAD_FAILED:
             links_written (self->links, &e);
             break;
+        case WTHREAD_RESULT:
+            feed_result (self->job->options.feed, &e.result);
+            break;
         case WTHREAD_FULL:
             if (!self->disk_full)
                 say (self, "%s; waiting for space, nothing is lost (Ctrl-C ends the run)",
@@ -302,6 +325,36 @@ static void read_writer (run_t *self)
             break;
         }
     }
+}
+
+static void cut_items (void *arg, const sched_task_t *task, uint64_t first, uint64_t stop)
+{
+    (void) task;
+    tell_cancelled (arg, first, stop);
+}
+
+/* What the program that started us wants. */
+static void read_feed (run_t *self)
+{
+    feed_t *feed = self->job->options.feed;
+    feed_wish_t wish;
+    while (feed && feed_turn (feed, &wish)) {
+        if (wish.gone || wish.cancel)
+            cancel (self, wish.gone ? "its program is gone" : "cancelled by its program");
+        /* Nobody can ever read what has no name. */
+        if (wish.gone && self->job->options.nameless)
+            enter (self, PHASE_OVER);
+        for (size_t i = 0; self->phase == PHASE_RUN && i < wish.cut.ntasks; i++)
+            links_cancel_items (self->links, wish.cut.tasks[i].first,
+                                wish.cut.tasks[i].stop, cut_items, self);
+        feed_wish_clear (&wish);
+    }
+    if (feed && feed_broken (feed) && self->phase == PHASE_RUN) {
+        cancel (self, "out of memory");
+        sluice_fail (&self->error, SLUICE_ESYSTEM, "out of memory for messages");
+    }
+    self->paused = feed && feed_full (feed);
+    links_pause (self->links, self->paused);
 }
 
 static void read_roster (run_t *self)
@@ -359,19 +412,19 @@ static void check_nodes (run_t *self, int64_t now)
     }
     /* An embedded node that lacks something is the only one there may be. */
     bool hopeless = nodes.lacking && !self->roster && !self->had_node;
-    if (!hopeless && now - self->alone_since < FIRST_NODE_MS)
+    if (!hopeless && now - self->alone_since < self->node_wait)
         return;
     if (*nodes.lacks && !self->had_node)
         sluice_fail (&self->error, SLUICE_ENONODES, "no node can take part: %s",
                      nodes.lacks);
     else if (self->had_node)
         sluice_fail (&self->error, SLUICE_ENONODES,
-                     "all nodes were lost and none came back within %d s",
-                     FIRST_NODE_MS / 1000);
+                     "all nodes were lost and none came back within %.3g s",
+                     (double) self->node_wait * 1e-3);
     else
         sluice_fail (&self->error, SLUICE_ENONODES,
-                     "no node answered within %d s; start some with: sluice node %s",
-                     FIRST_NODE_MS / 1000, share_root (self->job->share));
+                     "no node answered within %.3g s; start some with: sluice node %s",
+                     (double) self->node_wait * 1e-3, share_root (self->job->share));
     self->status = "stopped";
     finish (self);
 }
@@ -389,11 +442,25 @@ static void check_end (run_t *self, int64_t now)
     finish (self);
 }
 
+static size_t poll_feed (const run_t *self, zmq_pollitem_t *items)
+{
+    int fds[2];
+    short events[2];
+    size_t n =
+        self->job->options.feed ? feed_poll (self->job->options.feed, fds, events) : 0;
+    for (size_t i = 0; i < n; i++)
+        items[i] =
+            (zmq_pollitem_t){.fd = fds[i],
+                             .events = (short) ((events[i] & POLLIN ? ZMQ_POLLIN : 0) |
+                                                (events[i] & POLLOUT ? ZMQ_POLLOUT : 0))};
+    return n;
+}
+
 static int loop (run_t *self)
 {
     while (self->phase != PHASE_OVER) {
         void *sockets[8];
-        zmq_pollitem_t items[10];
+        zmq_pollitem_t items[12];
         size_t n = links_sockets (self->links, sockets);
         n += query_sockets (self->query, sockets + n);
         if (self->roster)
@@ -403,12 +470,14 @@ static int loop (run_t *self)
         items[n++] =
             (zmq_pollitem_t){.fd = wthread_fd (self->writer), .events = ZMQ_POLLIN};
         items[n++] = (zmq_pollitem_t){.fd = self->signals, .events = ZMQ_POLLIN};
+        n += poll_feed (self, items + n);
         if (zmq_poll (items, (int) n, 100) < 0 && zmq_errno () != EINTR)
             return sluice_fail (&self->error, SLUICE_ESYSTEM, "poll: %s",
                                 zmq_strerror (zmq_errno ()));
         query_wish_t wish = {0};
         read_signals (self);
         read_writer (self);
+        read_feed (self);
         check_disk (self);
         if (self->phase == PHASE_OVER)
             break;
@@ -511,7 +580,8 @@ writer_t *run_open_writer (job_t *job, sluice_error_t *err)
                                 .kernel = job->kernel_label,
                                 .plan = job->plan,
                                 .rate = job->options.rate,
-                                .packed_max = job->options.window / 4};
+                                .packed_max = job->options.window / 4,
+                                .nameless = job->options.nameless};
     writer_t *writer;
     do {
         *err = (sluice_error_t){0};
@@ -521,6 +591,11 @@ writer_t *run_open_writer (job_t *job, sluice_error_t *err)
     job->made = writer != NULL;
     if (writer && job->begun)
         job->begun (job);
+    if (!writer || !job->options.feed)
+        return writer;
+    writer_tell (writer);
+    if (feed_begun (job->options.feed, job, writer_reader (writer), err))
+        writer_destroy (&writer);
     return writer;
 }
 
@@ -621,6 +696,8 @@ int run_cluster (job_t *job, run_result_t *result, sluice_error_t *err)
     run_t self = {.job = job, .signals = -1, .status = "stopped"};
     self.started = self.alone_since = self.rated_at = clock_ms ();
     self.since = time (NULL);
+    self.node_wait =
+        job->options.node_wait ? (int64_t) job->options.node_wait : FIRST_NODE_MS;
     progress_init (&self.progress, job->options.quiet);
     memset (result, 0, sizeof *result);
     result->status = "stopped";

@@ -35,7 +35,7 @@ int run_cluster (job_t *job, run_result_t *result, sluice_error_t *err);
 /* Run it in this process: no fork, no socket, the same digest. */
 int run_serial (job_t *job, run_result_t *result, sluice_error_t *err);
 
-/* The writer of this job's output. */
+/* The writer of this job's output; its feed, if it has one, hears that it is there. */
 writer_t *run_open_writer (job_t *job, sluice_error_t *err);
 
 /* The constants that matter to people: in one place, with their reasons. */

@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "calc/vmath.h"
+#include "master/feed.h"
 #include "master/local.h"
 #include "master/progress.h"
+#include "master/skips.h"
 #include "proto/clock.h"
 
 /* Segments of one emitter that runs alone: it always gets one of its own when
@@ -186,6 +188,13 @@ static void host_close (host_t *h)
     local_folder_remove (&h->folder);
 }
 
+/* The process ends while the kernel still computes. */
+static void remove_folder (void *arg)
+{
+    host_t *h = arg;
+    local_folder_remove (&h->folder);
+}
+
 /* A failure of one task: say and record it, and go on. */
 static int record_failure (serial_t *self, const task_t *task, uint64_t item,
                            run_result_t *r, sluice_error_t *why)
@@ -197,6 +206,8 @@ static int record_failure (serial_t *self, const task_t *task, uint64_t item,
                            .exit_code = -1,
                            .stderr_tail = ""};
     writer_drop (self->writer, task->task, 1);
+    if (self->job->options.feed)
+        feed_lost (self->job->options.feed, &failed, NULL, task->first, task->stop);
     if (task->stop - task->first == 1)
         fprintf (stderr, "sluice run: item %llu failed: %s\n",
                  (unsigned long long) task->first, why->text);
@@ -209,10 +220,42 @@ static int record_failure (serial_t *self, const task_t *task, uint64_t item,
                            &self->error);
 }
 
+/* Tell the program what is new, and hear what it wants. -1: the run cannot go on. */
+static int attend (serial_t *self, skips_t *skips, const progress_state_t *state)
+{
+    feed_t *feed = self->job->options.feed;
+    feed_wish_t wish;
+    msg_result_t result;
+    double waited = 0;
+    if (!feed)
+        return 0;
+    while (writer_publish (self->writer, &self->error))
+        if (!wait_for_space (self, &waited, &self->error))
+            return -1;
+    self->error.code = SLUICE_OK;
+    while (writer_told (self->writer, &result))
+        feed_result (feed, &result);
+    if (feed_full (feed))
+        feed_drain (feed);
+    feed_progress (feed, state);
+    int rc = feed_broken (feed) ? sluice_fail (&self->error, SLUICE_ESYSTEM,
+                                               "out of memory for messages")
+                                : 0;
+    while (feed_turn (feed, &wish)) {
+        if (wish.gone || wish.cancel)
+            interrupted = 1;
+        for (size_t i = 0; i < wish.cut.ntasks; i++)
+            if (skips_add (skips, wish.cut.tasks[i].first, wish.cut.tasks[i].stop))
+                rc = sluice_fail (&self->error, SLUICE_ESYSTEM, "out of memory");
+        feed_wish_clear (&wish);
+    }
+    return rc;
+}
+
 /* Cut the items into tasks of about 2 s and run them one by one. A range
  * that fails is run again item by item, so that its neighbours are kept. */
-static int run_tasks (serial_t *self, host_t *h, run_result_t *r, progress_t *progress,
-                      double started)
+static int run_tasks (serial_t *self, host_t *h, run_result_t *r, skips_t *skips,
+                      progress_t *progress, double started)
 {
     const job_t *job = self->job;
     uint64_t size = job->items_per_task ? job->items_per_task : 1, next = 0, number = 1;
@@ -221,6 +264,14 @@ static int run_tasks (serial_t *self, host_t *h, run_result_t *r, progress_t *pr
         uint64_t n = next < alone_until ? 1 : size;
         if (n > job->plan->items - next)
             n = job->plan->items - next;
+        if (skips_next (skips, next, &n)) {
+            const task_t none = {.first = next, .stop = next + n};
+            sluice_error_t cancelled = {.text = "cancelled"};
+            if (record_failure (self, &none, next, r, &cancelled))
+                return -1;
+            next += n;
+            continue;
+        }
         task_t task = {.task = number++, .attempt = 1, .first = next, .stop = next + n};
         bool stopped = false;
         sluice_error_t why = {0};
@@ -258,14 +309,16 @@ static int run_tasks (serial_t *self, host_t *h, run_result_t *r, progress_t *pr
         writer_totals (self->writer, &totals);
         if (tick (self))
             return -1;
-        progress_show (progress,
-                       &(progress_state_t){.items = job->plan->items,
-                                           .done = r->done,
-                                           .failed = r->failed,
-                                           .bytes = totals.bytes,
-                                           .nodes = 1,
-                                           .cores = 1,
-                                           .seconds = clock_seconds () - started});
+        const progress_state_t state = {.items = job->plan->items,
+                                        .done = r->done,
+                                        .failed = r->failed,
+                                        .bytes = totals.bytes,
+                                        .nodes = 1,
+                                        .cores = 1,
+                                        .seconds = clock_seconds () - started};
+        progress_show (progress, &state);
+        if (attend (self, skips, &state))
+            return -1;
     }
     return 0;
 }
@@ -277,6 +330,7 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
     progress_t progress;
     double started = clock_seconds ();
     sluice_error_t why = {0};
+    skips_t *skips = NULL;
     int rc = -1;
     memset (r, 0, sizeof *r);
     r->status = "stopped";
@@ -291,6 +345,8 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
     self.writer = run_open_writer (job, &why);
     if (!self.writer || host_open (&host, &self, &why))
         goto done;
+    if (job->options.feed)
+        feed_guard (job->options.feed, remove_folder, &host);
     char name[65] = "";
     gethostname (name, sizeof name - 1);
     snprintf (r->isa, sizeof r->isa, "%s", vm_isa_name ());
@@ -298,7 +354,11 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
         .host = name, .cores = 1, .slots = 1, .isa = r->isa, .endpoint = "", .lacks = ""};
     if (writer_node (self.writer, 0, &welcome, &why))
         goto done;
-    rc = run_tasks (&self, &host, r, &progress, started);
+    if (!(skips = skips_new ())) {
+        sluice_fail (&why, SLUICE_ESYSTEM, "out of memory");
+        goto done;
+    }
+    rc = run_tasks (&self, &host, r, skips, &progress, started);
     progress_end (&progress);
     if (rc == 0) {
         r->status = interrupted ? "cancelled" : r->failed ? "failed" : "complete";
@@ -312,6 +372,8 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
         rc = sluice_fail (&why, SLUICE_ECANCELLED, "cancelled");
     }
 done:
+    if (job->options.feed)
+        feed_unguard (job->options.feed);
     if (self.writer)
         (whole ? writer_totals : writer_durable) (self.writer, &r->totals);
     if (!whole)
@@ -321,6 +383,7 @@ done:
     r->window = job->options.window;
     r->peak_held = self.peak;
     r->data_path = "memory";
+    skips_destroy (&skips);
     host_close (&host);
     writer_destroy (&self.writer);
     for (size_t i = 0; i < sizeof self.segment / sizeof *self.segment; i++)
