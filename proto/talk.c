@@ -55,11 +55,17 @@ talk_t *talk_new (int fd, sluice_error_t *err)
 {
     talk_t *self = calloc (1, sizeof *self);
     int flags = fcntl (fd, F_GETFL);
+    if (self && !reserve (&self->in, READ_BYTES)) {
+        free (self);
+        self = NULL;
+    }
     if (!self || flags < 0 || fcntl (fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
         fcntl (fd, F_SETFD, FD_CLOEXEC) < 0) {
         sluice_fail (err, SLUICE_ESYSTEM, "a socket between processes: %s",
                      strerror (self ? errno : ENOMEM));
         close (fd);
+        if (self)
+            free (self->in.bytes);
         free (self);
         return NULL;
     }

@@ -203,12 +203,18 @@ if is_asan; then
     preload=$(clang -print-file-name=libclang_rt.asan-x86_64.so)
     [ -e "$preload" ] || preload=$(gcc -print-file-name=libasan.so)
 fi
-py () { LD_PRELOAD=$preload FLOW_MARK=$dir "$python" "$@"; }
+# py FILE ARGS...; what Python starts is as it is.
+py () {
+    LD_PRELOAD=$preload FLOW_MARK=$dir "$python" -c 'import os, runpy, sys
+os.environ.pop ("LD_PRELOAD", None)
+sys.argv = sys.argv[1:]
+runpy.run_path (sys.argv[0], run_name="__main__")' "$@"
+}
 said=$(py "$top/calc/examples/client.py" "$built/calc/examples/area.so" 40) ||
     fail "client.py: $said"
 check "client.py: $said" grep -q '^area 3.1[0-9]* from 200000 darts, complete, digest' <<<"$said"
 # All that it binds, and rows as NumPy arrays of the right type.
-py - "$top/calc/examples" "$kernel" >said 2>&1 <<'END' || fail "python: $(cat said)"
+cat >binding.py <<'END'
 import sys
 sys.dont_write_bytecode = True
 sys.path.insert (0, sys.argv[1])
@@ -247,7 +253,7 @@ try:
 except client.SluiceError as e:
     assert 'nowhere.so' in str (e)
 END
-checks=$((checks + 1))
+check binding.py py binding.py "$top/calc/examples" "$kernel"
 
 # ---- with valgrind, in one process: no error and no leak, here and in the master
 
