@@ -14,7 +14,10 @@ typedef struct {
     uint64_t first, stop, rows;
 } __attribute__ ((packed)) count_t;
 
-enum { COUNTS_AT_ONCE = 64 };
+enum {
+    COUNTS_AT_ONCE = 64,
+    NEAR_BYTES = 16 << 10 /* read at once, for those who take item by item */
+};
 
 typedef struct {
     uint64_t row; /* of the task: the first one in it */
@@ -26,6 +29,9 @@ typedef struct {
     extent_at_t *extents;
     size_t n, room;
     uint64_t rows; /* in all extents */
+    /* bytes of the file that were read last; they never change */
+    uint8_t *near;
+    uint64_t near_at, near_bytes;
     /* rows of the items looked at */
     uint64_t at, count;
     /* the row counts of this table: read up to `next`, of which some wait */
@@ -60,8 +66,10 @@ void extents_destroy (extents_t **self_p)
     extents_t *self = *self_p;
     if (!self)
         return;
-    for (size_t i = 0; i < self->ntables; i++)
+    for (size_t i = 0; i < self->ntables; i++) {
         free (self->tables[i].extents);
+        free (self->tables[i].near);
+    }
     free (self->tables);
     free (self);
     *self_p = NULL;
@@ -142,6 +150,24 @@ static int read_fully (int fd, void *out, size_t n, uint64_t address, sluice_err
     return 0;
 }
 
+/* Few bytes are taken from those read last, or with those behind them, up to `end`. */
+static int read_near (const extents_t *self, table_at_t *t, void *out, size_t n,
+                      uint64_t address, uint64_t end, sluice_error_t *err)
+{
+    if (n > NEAR_BYTES / 4 || (!t->near && !(t->near = malloc (NEAR_BYTES))))
+        return read_fully (self->fd, out, n, address, err);
+    if (address < t->near_at || address + n > t->near_at + t->near_bytes) {
+        size_t more = end - address < NEAR_BYTES ? (size_t) (end - address) : NEAR_BYTES;
+        t->near_bytes = 0;
+        if (read_fully (self->fd, t->near, more, address, err) < 0)
+            return -1;
+        t->near_at = address;
+        t->near_bytes = more;
+    }
+    memcpy (out, t->near + (address - t->near_at), n);
+    return 0;
+}
+
 /* The extent that holds this row of the task. */
 static size_t extent_of (const table_at_t *t, uint64_t row)
 {
@@ -157,16 +183,17 @@ static size_t extent_of (const table_at_t *t, uint64_t row)
 }
 
 /* Rows of the task, which are there. */
-static int read_rows (const extents_t *self, const table_at_t *t, uint64_t row,
-                      uint64_t n, void *out, sluice_error_t *err)
+static int read_rows (const extents_t *self, table_at_t *t, uint64_t row, uint64_t n,
+                      void *out, sluice_error_t *err)
 {
     uint8_t *to = out;
     for (size_t i = extent_of (t, row); n > 0; i++) {
         uint64_t end = i + 1 < t->n ? t->extents[i + 1].row : t->rows;
         uint64_t part = end - row < n ? end - row : n;
         size_t bytes = (size_t) part * t->row_bytes;
-        uint64_t before = (row - t->extents[i].row) * t->row_bytes;
-        if (read_fully (self->fd, to, bytes, t->extents[i].address + before, err) < 0)
+        uint64_t at = t->extents[i].address;
+        if (read_near (self, t, to, bytes, at + (row - t->extents[i].row) * t->row_bytes,
+                       at + (end - t->extents[i].row) * t->row_bytes, err) < 0)
             return -1;
         to += bytes;
         row += part;
@@ -178,7 +205,7 @@ static int read_rows (const extents_t *self, const table_at_t *t, uint64_t row,
 int extents_read (extents_t *self, uint32_t table, uint64_t from, uint64_t n, void *out,
                   sluice_error_t *err)
 {
-    const table_at_t *t = find (self, table);
+    table_at_t *t = find (self, table);
     if (!t)
         return sluice_fail (err, SLUICE_EINPUT, "there is no such table");
     if (from > t->count || n > t->count - from)
@@ -194,7 +221,7 @@ int extents_read (extents_t *self, uint32_t table, uint64_t from, uint64_t n, vo
 static int next_count (extents_t *self, uint32_t table, table_at_t *t,
                        sluice_error_t *err)
 {
-    const table_at_t *counts = self->tables + self->counts;
+    table_at_t *counts = self->tables + self->counts;
     t->has_now = false;
     while (!t->ended) {
         while (t->used < t->nwaiting) {

@@ -28,7 +28,7 @@ struct feed {
     talk_t *talk;
     int parent; /* pidfd of the program, or -1 */
     uint8_t run[RUN_BYTES];
-    bool gone, broken;
+    bool gone, said_gone, broken;
     int64_t told; /* progress */
     /* the guard */
     pthread_t guard;
@@ -236,12 +236,13 @@ bool feed_turn (feed_t *self, feed_wish_t *wish)
 {
     msg_t msg;
     memset (wish, 0, sizeof *wish);
-    if (self->gone)
+    if (self->said_gone)
         return false;
     talk_flush (self->talk);
-    int got = has_ended (self) ? -1 : talk_receive (self->talk, &msg, NULL, NULL);
+    int got =
+        self->gone || has_ended (self) ? -1 : talk_receive (self->talk, &msg, NULL, NULL);
     if (got < 0) {
-        self->gone = wish->gone = true;
+        self->gone = self->said_gone = wish->gone = true;
         return true;
     }
     if (got == 0)

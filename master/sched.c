@@ -460,10 +460,9 @@ void sched_cancel_items (sched_t *self, uint64_t first, uint64_t stop, sched_cut
         self->counts.pending -= range.stop - range.first;
         self->counts.failed += to - from;
         push_rest (self, range.first, from, to, range.stop);
-        out = (sched_task_t){
-            .task = {range.task, range.attempt, range.first, range.stop},
-            .node = SCHED_NOBODY,
-            .failures = range.failures};
+        out = (sched_task_t){.task = {range.task, range.attempt, range.first, range.stop},
+                             .node = SCHED_NOBODY,
+                             .failures = range.failures};
         cut (arg, &out, from, to);
     }
     for (unsigned node = 0; node < self->nnodes; node++) {

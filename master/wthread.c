@@ -186,7 +186,8 @@ static bool handle (wthread_t *self, order_t *o)
     return true;
 }
 
-/* The next order, and whether there are more; NULL after a while without one or when told to stop. */
+/* The next order, and whether there are more; NULL after a while without one or when told
+ * to stop. */
 static order_t *take (wthread_t *self, bool *stop, bool *more)
 {
     struct timespec until;
@@ -226,7 +227,8 @@ static void *thread_main (void *arg)
         if (stop || !sound || finish)
             continue;
         bool wait = more && writer_unpublished (self->writer) < MOST_UNPUBLISHED;
-        if ((wait || publish (self, &err) == 0) && writer_tick (self->writer, &err) == 0) {
+        if ((wait || publish (self, &err) == 0) &&
+            writer_tick (self->writer, &err) == 0) {
             if (full)
                 tell (self, &(wthread_event_t){.type = WTHREAD_SPACE});
             full = false;

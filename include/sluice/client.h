@@ -121,8 +121,8 @@ typedef struct {
     bool force;                /* replace the output if it exists */
     bool has_seed;             /* else the parameter random_seed, else 42 */
     uint64_t seed;
-    bool fail_fast;            /* end with the first item that fails for good */
-    const char *name;          /* for people and for `sluice runs`; NULL: "map" */
+    bool fail_fast;               /* end with the first item that fails for good */
+    const char *name;             /* for people and for `sluice runs`; NULL: "map" */
     sluice_progress_fn *progress; /* may be NULL */
     void *arg;                    /* of progress */
 } sluice_map_options_t;
@@ -168,9 +168,9 @@ typedef struct {
 } sluice_result_t;
 
 enum {
-    SLUICE_MAP_END = 0,     /* no more: see sluice_map_summary */
-    SLUICE_MAP_RESULT = 1,  /* `result` is filled */
-    SLUICE_MAP_NOTHING = 2  /* within the time; or a signal handler ran */
+    SLUICE_MAP_END = 0,    /* no more: see sluice_map_summary */
+    SLUICE_MAP_RESULT = 1, /* `result` is filled */
+    SLUICE_MAP_NOTHING = 2 /* within the time; or a signal handler ran */
 };
 
 /* The next items that are done or failed: one of SLUICE_MAP_..., or -1 when the run has

@@ -137,6 +137,10 @@ equal 'failing: end' "$(sed -n 's/^\(end .*\) .*/\1/p' failing.out)" 'end failed
 check 'failing: progress' grep -q '^progress 60 ' failing.out
 # A program that waits for any child itself.
 fine reap --kernel "$kernel" --cores 2 --reap --pause 20 items 60 rows 3
+fine ignore --kernel "$kernel" --cores 2 --ignore items 60 rows 3
+play ignore_close --kernel "$kernel" --cores 2 --ignore --after 2 --close items 60 \
+    sleep_us 100000
+equal 'ignore_close: exit status' $status 0
 
 # ---- errors are values
 

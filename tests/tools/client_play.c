@@ -32,9 +32,10 @@ typedef struct {
     uint64_t cancel_first, cancel_stop; /* items */
     uint64_t pause_ms;                  /* for each result */
     bool cancel_all, close, hang, fork, progress;
-    bool two;   /* of these at the same time, each in a thread */
-    bool reap;  /* wait for any child in the meantime */
-    int number; /* of two: 0 or 1 */
+    bool two;    /* of these at the same time, each in a thread */
+    bool ignore; /* SIGCHLD */
+    bool reap;   /* wait for any child in the meantime */
+    int number;  /* of two: 0 or 1 */
 } play_t;
 
 static double seconds (void)
@@ -212,9 +213,9 @@ static void *run (void *arg)
 /* ---- arguments ------------------------------------------------------------------- */
 
 enum { FIRST = 256 };
-static const char *const flags[] = {"force",  "fail-fast",  "no-local", "no-network",
-                                    "serial", "cancel-all", "close",    "hang",
-                                    "fork",   "progress",   "two",      "reap"};
+static const char *const flags[] = {
+    "force", "fail-fast", "no-local", "no-network", "serial", "cancel-all", "close",
+    "hang",  "fork",      "progress", "two",        "reap",   "ignore"};
 static const char *const values[] = {"kernel", "output", "seed",  "name",    "folder",
                                      "key",    "node",   "cores", "window",  "outbox",
                                      "memory", "wait",   "log",   "command", "dump",
@@ -239,6 +240,7 @@ static void set_flag (play_t *p, const char *name)
     p->progress |= is (name, "progress");
     p->two |= is (name, "two");
     p->reap |= is (name, "reap");
+    p->ignore |= is (name, "ignore");
 }
 
 static void set_value (play_t *p, const char *name, const char *value)
@@ -308,6 +310,8 @@ int main (int argc, char **argv)
     if (read_options (&play, argc, argv))
         return 2;
     play.map.params = (const char *const *) (argv + optind);
+    if (play.ignore)
+        signal (SIGCHLD, SIG_IGN);
     if (play.node) {
         play.client.nodes = &play.node;
         play.client.nnodes = 1;
