@@ -306,14 +306,6 @@ static void summarise (const job_t *job, const run_result_t *r)
                  (unsigned long long) r->failed, r->failed == 1 ? "" : "s", job->output);
 }
 
-/* A run that could not begin leaves no output: the next one may have its name. */
-static void discard (const job_t *job, const run_result_t *r, const sluice_error_t *err)
-{
-    bool began = r->totals.tasks || r->failed;
-    if (job->made && !began && err->code != SLUICE_EOUTPUT)
-        unlink (job->output);
-}
-
 static pid_t running; /* this process, while a job runs in it; else 0 */
 
 /* A kernel's function called exit: that must not look like success. */
@@ -347,7 +339,7 @@ static int run_job (const run_options_t *o)
     if (rc == 0 || err.code == SLUICE_ECANCELLED)
         summarise (job, &result);
     else
-        discard (job, &result, &err);
+        run_discard (job, &result, &err);
     if (o->json && print_json (job, &result, &err)) {
         cmd_fail ("run", &err);
         status = status ? status : SLUICE_EOUTPUT;

@@ -132,6 +132,8 @@ static int serve (serve_t *self, run_result_t *result, bool *ran, sluice_error_t
     if (rc == 0) {
         rc = (o.serial ? run_serial : run_cluster) (job, result, err);
         *ran = true;
+        if (rc != 0)
+            run_discard (job, result, err);
     }
     if (self->folder)
         rmdir (self->folder); /* it was not begun, or this is the second time */

@@ -599,6 +599,14 @@ writer_t *run_open_writer (job_t *job, sluice_error_t *err)
     return writer;
 }
 
+void run_discard (const job_t *job, const run_result_t *r, const sluice_error_t *err)
+{
+    bool began = r->totals.tasks || r->failed;
+    if (job->made && !job->options.nameless && !began && err->code != SLUICE_EOUTPUT &&
+        err->code != SLUICE_ECANCELLED)
+        unlink (job->output);
+}
+
 static int set_up (run_t *self, sluice_error_t *err)
 {
     job_t *job = self->job;

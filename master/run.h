@@ -38,6 +38,11 @@ int run_serial (job_t *job, run_result_t *result, sluice_error_t *err);
 /* The writer of this job's output; its feed, if it has one, hears that it is there. */
 writer_t *run_open_writer (job_t *job, sluice_error_t *err);
 
+/* After one of the two has failed: a run that could not begin leaves no output, so that
+ * the next one may have its name. */
+void run_discard (const job_t *job, const run_result_t *result,
+                  const sluice_error_t *err);
+
 /* The constants that matter to people: in one place, with their reasons. */
 enum {
     PING_MS = 1000,        /* a node is asked each second... */

@@ -174,8 +174,9 @@ enum {
 };
 
 /* The next items that are done or failed: one of SLUICE_MAP_..., or -1 when the run has
- * ended without being done (SLUICE_ENONODES, SLUICE_EOUTPUT, SLUICE_ESYSTEM: also when
- * its process was killed); what was finished before comes first. At most `most` items
+ * ended without being done (SLUICE_ENONODES, SLUICE_EOUTPUT; SLUICE_ESYSTEM: also when
+ * its process was killed; SLUICE_EINPUT: with `serial`, when the kernel cannot open its
+ * inputs); what was finished before comes first. At most `most` items
  * at a time (> 0): with 1 item by item, with UINT64_MAX as many as one task had.
  * `seconds` to wait: 0 not at all, negative: as long as it takes. */
 int sluice_map_next (sluice_map_t *self, uint64_t most, double seconds,

@@ -177,7 +177,8 @@ head -c 31 /dev/zero >short.key
 chmod 600 short.key
 refused short_key 2 'short.key' --folder lab --key short.key --kernel k.so items 5
 refused no_nodes 3 'no node answered within 1 s' --folder lab --no-local --wait 1 \
-    --kernel k.so items 5
+    --output none.h5 --kernel k.so items 5
+check 'what was not begun leaves no output' test ! -e none.h5
 refused bad_node 2 'HOST:PORT' --folder lab --node tcp:// --kernel k.so items 5
 
 # With a share: its nodes; and a good key that is another's finds none.
