@@ -14,6 +14,7 @@
 #endif
 
 #include "node/cmd_node.h"
+#include "sluice/error.h"
 #ifndef SLUICE_NODE_ONLY
 #include "master/cmd.h"
 #endif
