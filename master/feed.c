@@ -263,19 +263,25 @@ void feed_wish_clear (feed_wish_t *wish)
     memset (wish, 0, sizeof *wish);
 }
 
+void feed_wait (const feed_t *self)
+{
+    int fds[2];
+    short events[2];
+    struct pollfd items[2];
+    size_t n = feed_poll (self, fds, events);
+    for (size_t i = 0; i < n; i++)
+        items[i] = (struct pollfd){.fd = fds[i], .events = events[i]};
+    if (n)
+        poll (items, n, -1);
+}
+
 void feed_drain (feed_t *self)
 {
     feed_wish_t wish;
     while (!self->gone && talk_queued (self->talk) > 0) {
-        int fds[2];
-        short events[2];
-        struct pollfd items[2];
-        size_t n = feed_poll (self, fds, events);
-        for (size_t i = 0; i < n; i++)
-            items[i] = (struct pollfd){.fd = fds[i], .events = events[i]};
-        poll (items, n, -1);
+        feed_wait (self);
         while (feed_turn (self, &wish))
-            feed_wish_clear (&wish);
+            feed_wish_clear (&wish); /* too late */
     }
 }
 

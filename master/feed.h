@@ -39,7 +39,7 @@ void feed_lost (feed_t *self, const msg_failed_t *failed, const char *host,
 void feed_progress (feed_t *self, const progress_state_t *state);
 /* It is over. `result` may be NULL: nothing was begun. */
 void feed_over (feed_t *self, const run_result_t *result, const sluice_error_t *err);
-/* Wait until the program has taken all, or is gone. */
+/* At the end: wait until the program has taken all, or is gone. */
 void feed_drain (feed_t *self);
 
 /* So much waits that no more should be made. */
@@ -49,6 +49,9 @@ bool feed_broken (const feed_t *self);
 
 /* What to poll for: fills at most 2. */
 size_t feed_poll (const feed_t *self, int *fds, short *events);
+
+/* Wait until feed_turn has something to do. Returns at once when the program is gone. */
+void feed_wait (const feed_t *self);
 
 typedef struct {
     bool gone;       /* nobody is there any more */

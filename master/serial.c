@@ -220,36 +220,47 @@ static int record_failure (serial_t *self, const task_t *task, uint64_t item,
                            &self->error);
 }
 
-/* Tell the program what is new, and hear what it wants. -1: the run cannot go on. */
-static int attend (serial_t *self, skips_t *skips, const progress_state_t *state)
+/* Tell the program of the tasks that are finished. */
+static int tell_results (serial_t *self)
 {
-    feed_t *feed = self->job->options.feed;
-    feed_wish_t wish;
     msg_result_t result;
     double waited = 0;
-    if (!feed)
-        return 0;
     while (writer_publish (self->writer, &self->error))
         if (!wait_for_space (self, &waited, &self->error))
             return -1;
     self->error.code = SLUICE_OK;
     while (writer_told (self->writer, &result))
-        feed_result (feed, &result);
-    if (feed_full (feed))
-        feed_drain (feed);
+        feed_result (self->job->options.feed, &result);
+    return 0;
+}
+
+/* Tell it what is new, and hear what it wants. -1: the run cannot go on. */
+static int attend (serial_t *self, skips_t *skips, const progress_state_t *state)
+{
+    feed_t *feed = self->job->options.feed;
+    feed_wish_t wish;
+    if (!feed)
+        return 0;
+    if (tell_results (self))
+        return -1;
     feed_progress (feed, state);
-    int rc = feed_broken (feed) ? sluice_fail (&self->error, SLUICE_ESYSTEM,
-                                               "out of memory for messages")
-                                : 0;
-    while (feed_turn (feed, &wish)) {
-        if (wish.gone || wish.cancel)
-            interrupted = 1;
-        for (size_t i = 0; i < wish.cut.ntasks; i++)
-            if (skips_add (skips, wish.cut.tasks[i].first, wish.cut.tasks[i].stop))
-                rc = sluice_fail (&self->error, SLUICE_ESYSTEM, "out of memory");
-        feed_wish_clear (&wish);
+    for (;;) {
+        while (feed_turn (feed, &wish)) {
+            if (wish.gone || wish.cancel)
+                interrupted = 1;
+            for (size_t i = 0; i < wish.cut.ntasks; i++)
+                if (skips_add (skips, wish.cut.tasks[i].first, wish.cut.tasks[i].stop))
+                    sluice_fail (&self->error, SLUICE_ESYSTEM, "out of memory");
+            feed_wish_clear (&wish);
+        }
+        if (feed_broken (feed))
+            sluice_fail (&self->error, SLUICE_ESYSTEM, "out of memory for messages");
+        if (self->error.code != SLUICE_OK)
+            return -1;
+        if (interrupted || !feed_full (feed))
+            return 0;
+        feed_wait (feed);
     }
-    return rc;
 }
 
 /* Cut the items into tasks of about 2 s and run them one by one. A range
@@ -363,6 +374,8 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
     if (rc == 0) {
         r->status = interrupted ? "cancelled" : r->failed ? "failed" : "complete";
         rc = finish (&self, r->status, &why);
+        if (rc == 0 && job->options.feed) /* one that was interrupted may be finished */
+            tell_results (&self);
     } else {
         why = self.error;
     }
