@@ -33,13 +33,13 @@ static const double BOX = 4; /* area of the square around a circle of radius 1 *
 
 static double area (const tally_t *t)
 {
-    return BOX * t->hits / t->darts;
+    return t->darts > 0 ? BOX * t->hits / t->darts : 0;
 }
 
 /* The standard error of that: darts hit or miss, a binomial distribution. */
 static double error_of (const tally_t *t)
 {
-    double p = t->hits / t->darts;
+    double p = area (t) / BOX;
     return t->darts > 0 ? BOX * sqrt (p * (1 - p) / t->darts) : INFINITY;
 }
 
