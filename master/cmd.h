@@ -65,5 +65,7 @@ int cmd_open (const char *path, sluice_error_t *err);
 /* Sizes as on the command line: 64M, 1G (powers of 1024). */
 bool cmd_size (const char *text, uint64_t *size);
 bool cmd_number (const char *text, uint64_t *number);
+/* "tcp://HOST:PORT"? */
+bool cmd_endpoint (const char *text);
 
 #endif

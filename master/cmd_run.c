@@ -96,18 +96,9 @@ static const struct option OPTIONS[] = {
     {0},
 };
 
-/* "tcp://HOST:PORT"? */
-static bool is_endpoint (const char *text)
-{
-    const char *colon = strrchr (text, ':');
-    uint64_t port;
-    return strncmp (text, "tcp://", 6) == 0 && colon > text + 6 && strlen (text) < 120 &&
-           cmd_number (colon + 1, &port) && port >= 1 && port <= 65535;
-}
-
 static int add_node (run_options_t *o, const char *endpoint)
 {
-    if (!is_endpoint (endpoint))
+    if (!cmd_endpoint (endpoint))
         return cmd_usage ("run", "'%s' is not an endpoint, such as tcp://HOST:PORT",
                           endpoint);
     const char **grown = realloc (o->nodes, (o->nnodes + 1) * sizeof *grown);

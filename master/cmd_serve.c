@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "master/feed.h"
+#include "master/resolve.h"
 #include "master/run.h"
 
 /* sluice serve [WHAT]: run one map for the program at the other end of descriptor 3.
@@ -23,9 +24,9 @@ enum { SOCKET = 3 };
 typedef struct {
     feed_t *feed;
     msg_t map;
-    char *path;   /* of a job file that is not there, in the folder of the map */
-    char *folder; /* of an output without a name, until it is there */
-    const char **nodes;
+    char *path;         /* of a job file that is not there, in the folder of the map */
+    char *folder;       /* of an output without a name, until it is there */
+    const char **nodes; /* as many as the map has, each from malloc */
 } serve_t;
 
 /* A program that opens files without O_CLOEXEC does not mean them for us. */
@@ -51,8 +52,17 @@ static int fill_options (serve_t *self, run_options_t *o, sluice_error_t *err)
     if (!self->nodes ||
         asprintf (&self->path, "%s/%s", map->folder, *map->name ? map->name : "map") < 0)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    for (size_t i = 0; i < map->nnodes; i++)
-        self->nodes[i] = map->nodes[i].endpoint;
+    for (size_t i = 0; i < map->nnodes; i++) {
+        const char *endpoint = map->nodes[i].endpoint;
+        if (!cmd_endpoint (endpoint))
+            return sluice_fail (err, SLUICE_EINPUT,
+                                "'%s' is not an endpoint, such as tcp://HOST:PORT",
+                                endpoint);
+        if (!(self->nodes[i] = strdup (endpoint)))
+            return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    }
+    if (resolve_endpoints (self->nodes, map->nnodes, err))
+        return -1;
     *o = (run_options_t){.path = self->path,
                          .params = map->params,
                          .output = map->output,
@@ -163,6 +173,8 @@ int cmd_serve (int argc, char **argv)
     feed_over (self.feed, ran ? &result : NULL, &err);
     feed_drain (self.feed);
     feed_destroy (&self.feed);
+    for (size_t i = 0; self.nodes && i < self.map.map.nnodes; i++)
+        free ((char *) (uintptr_t) self.nodes[i]);
     msg_clear (&self.map);
     free (self.path);
     free (self.folder);

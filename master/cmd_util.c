@@ -134,3 +134,11 @@ int cmd_no_run (const char *prefix, size_t hits, const char *where, sluice_error
                                "share, name that with --share",
                         prefix, strcmp (where, ".") ? where : "this folder");
 }
+
+bool cmd_endpoint (const char *text)
+{
+    const char *colon = strrchr (text, ':');
+    uint64_t port;
+    return strncmp (text, "tcp://", 6) == 0 && colon > text + 6 && strlen (text) < 120 &&
+           cmd_number (colon + 1, &port) && port >= 1 && port <= 65535;
+}

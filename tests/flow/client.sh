@@ -180,6 +180,8 @@ refused no_nodes 3 'no node answered within 1 s' --folder lab --no-local --wait 
     --output none.h5 --kernel k.so items 5
 check 'what was not begun leaves no output' test ! -e none.h5
 refused bad_node 2 'HOST:PORT' --folder lab --node tcp:// --kernel k.so items 5
+refused no_such_host 2 'nowhere.invalid' --folder lab --node tcp://nowhere.invalid:9 \
+    --kernel k.so items 5
 
 # With a share: its nodes; and a good key that is another's finds none.
 FLOW_MARK=$dir env --default-signal=INT "$binary" node lab --user "$(id -un)" --slots 2 \
