@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/extents.h"
+#include "master/client_extents.h"
 
 /* A task of two tables, 0 (rows of 8 bytes) and 1 (of 3); 2 counts rows. Its rows are
  * thrown over a file in extents of random length. */

@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "client/extents.h"
+#include "master/client_extents.h"
 #include "play.h"
 
 enum { ITEMS = 2000, MOST_TASKS = 200 };

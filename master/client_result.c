@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/map_state.h"
+#include "master/client_state.h"
 #include "proto/clock.h"
 #include "sluice/dtype.h"
 

@@ -1,16 +1,16 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
-/* map_state.h - what the parts of a map share
+/* client_state.h - what the parts of a map share
  *
- * A map is one module in two files: map.c begins and ends it, map_result.c takes what
- * its master says. Nobody else includes this.
+ * A map is one module in two files: client_map.c begins and ends it, client_result.c
+ * takes what its master says. Nobody else includes this.
  */
-#ifndef CLIENT_MAP_STATE_H
-#define CLIENT_MAP_STATE_H
+#ifndef MASTER_CLIENT_STATE_H
+#define MASTER_CLIENT_STATE_H
 
-#include "client/process.h"
-#include "client/extents.h"
+#include "master/client_process.h"
+#include "master/client_extents.h"
 #include "proto/talk.h"
 #include "sluice/client.h"
 

@@ -5,8 +5,8 @@
  *
  * The interface is include/sluice/client.h.
  */
-#ifndef CLIENT_CLIENT_H
-#define CLIENT_CLIENT_H
+#ifndef MASTER_CLIENT_H
+#define MASTER_CLIENT_H
 
 #include "proto/msg.h"
 #include "sluice/client.h"

@@ -1,7 +1,7 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
-/* extents.h - the rows of a finished task, found in the output
+/* client_extents.h - the rows of a finished task, found in the output
  *
  * A master says in which extents of its output the rows of a task lie, table by table
  * in the order of the task's items. How many rows each item has stands in one more
@@ -11,8 +11,8 @@
  *
  * Single-threaded.
  */
-#ifndef CLIENT_EXTENTS_H
-#define CLIENT_EXTENTS_H
+#ifndef MASTER_CLIENT_EXTENTS_H
+#define MASTER_CLIENT_EXTENTS_H
 
 #include <stdbool.h>
 #include <stddef.h>

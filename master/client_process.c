@@ -2,7 +2,7 @@
  * v. 2.0 (LICENSE). */
 
 #define _GNU_SOURCE 1 /* dladdr, secure_getenv, POSIX_SPAWN_SETSID */
-#include "client/process.h"
+#include "master/client_process.h"
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
-#include "client/extents.h"
+#include "master/client_extents.h"
 
 #include <errno.h>
 #include <stdlib.h>

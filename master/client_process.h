@@ -1,15 +1,15 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
-/* process.h - the process that is the master of a map
+/* client_process.h - the process that is the master of a map
  *
  * Started and waited for so that the program around us does not notice: its signal
  * handlers and masks stay as they are, none of its descriptors is inherited, its
  * terminal is out of reach, and when it has waited for our child itself, that is
  * taken as its end.
  */
-#ifndef CLIENT_PROCESS_H
-#define CLIENT_PROCESS_H
+#ifndef MASTER_CLIENT_PROCESS_H
+#define MASTER_CLIENT_PROCESS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "client/client.h"
-#include "client/map_state.h"
+#include "master/client.h"
+#include "master/client_state.h"
 #include "proto/clock.h"
 #include "proto/piece.h"
 

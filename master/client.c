@@ -1,7 +1,7 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
-#include "client/client.h"
+#include "master/client.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/process.h"
+#include "master/client_process.h"
 #include "proto/key.h"
 #include "proto/share.h"
 
