@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include "node/limits.h"
 #include "node/segments.h"
+#include "proto/folder.h"
 
 typedef enum {
     SEGMENT_NONE = 0,
@@ -233,7 +234,7 @@ static int prepare_place (work_t *self, sluice_error_t *err)
     dup2 (is->err, 2);
     if (is->err > 2)
         close (is->err);
-    limits_remove_folder (is->scratch); /* what the one before us left */
+    folder_remove (is->scratch); /* what the one before us left */
     if (mkdir (is->scratch, 0700) < 0 || chdir (is->scratch) < 0)
         return sluice_fail (err, SLUICE_ESYSTEM, "cannot make the scratch folder %s: %s",
                             is->scratch, strerror (errno));

@@ -21,7 +21,7 @@
 #include <unistd.h>
 #include "calc/kernel_host.h"
 #include "node/limits.h"
-#include "node/proctree.h"
+#include "proto/proctree.h"
 #include "node/wire.h"
 #include "node/worker.h"
 #include "proto/clock.h"

@@ -2,7 +2,7 @@
  * v. 2.0 (LICENSE). */
 
 #define _GNU_SOURCE 1
-#include "node/proctree.h"
+#include "proto/proctree.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -8,8 +8,8 @@
  * nearest one. So whoever walks down from a subreaper by parent finds
  * everything (invariant I9).
  */
-#ifndef NODE_PROCTREE_H
-#define NODE_PROCTREE_H
+#ifndef PROTO_PROCTREE_H
+#define PROTO_PROCTREE_H
 
 #include <stdbool.h>
 #include <stddef.h>
