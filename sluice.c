@@ -27,6 +27,8 @@ static const struct {
     {"node", cmd_node, "offer this machine to the runs of a share"},
 #ifndef SLUICE_NODE_ONLY
     {"run", cmd_run, "run a job file"},
+    {"map", cmd_map, "run a command over arguments, lines or a range"},
+    {"get", cmd_get, "a table as .npy or CSV, or what a task printed"},
     {"init", cmd_init, "make a folder a share, with its cluster key"},
     {"key", cmd_key, "the fingerprint of a cluster key; a new key file"},
     {"nodes", cmd_nodes, "which nodes are there"},

@@ -31,8 +31,8 @@ typedef struct {
     bool in_item; /* `hash` is in the midst of `item` */
     uint64_t item;
     uint64_t item_rows;
-    item_hash_t *hash;
-    item_rows_t run; /* items of equal rows so far; none while stop is 0 */
+    item_hash_t *hash; /* NULL: its rows are not content */
+    item_rows_t run;   /* items of equal rows so far; none while stop is 0 */
     /* of one that was met late, in this attempt: */
     bool met;            /* it was asked for, or has rows */
     bool rows;           /* it has rows */
@@ -135,8 +135,9 @@ static int make_streams (emitter_t *self, const table_t *tables, sluice_error_t 
                 (unsigned long long) self->segment);
         stream->name = strdup (tables[i].name);
         stream->dtype = canonical (tables[i].dtype, err);
-        stream->hash = item_hash_new ();
-        if (!stream->name || !stream->dtype || !stream->hash)
+        bool content = stream->name && table_is_content (stream->name);
+        stream->hash = content ? item_hash_new () : NULL;
+        if (!stream->name || !stream->dtype || (content && !stream->hash))
             return sluice_fail (err, SLUICE_ESYSTEM, "out of memory for the emitter");
     }
     stream_t *items = &self->streams[self->ntables];
@@ -337,9 +338,11 @@ static int close_item (emitter_t *self, size_t table)
     stream_t *stream = &self->streams[table];
     if (!stream->in_item)
         return 0;
-    uint8_t digest[DIGEST_BYTES];
-    item_hash_end (stream->hash, digest);
-    digest_add (self->digest, digest);
+    if (stream->hash) {
+        uint8_t digest[DIGEST_BYTES];
+        item_hash_end (stream->hash, digest);
+        digest_add (self->digest, digest);
+    }
     stream->in_item = false;
     item_rows_t *run = &stream->run;
     if (run->stop == stream->item && run->rows == stream->item_rows &&
@@ -611,7 +614,8 @@ int emitter_rows (emitter_t *self, uint64_t item, unsigned table, const void *ro
         stream->in_item = true;
         stream->item = item;
         stream->item_rows = 0;
-        item_hash_begin (stream->hash, stream->name, item);
+        if (stream->hash)
+            item_hash_begin (stream->hash, stream->name, item);
     }
     stream->item_rows += n;
     return append (self, table, rows, bytes);

@@ -125,6 +125,11 @@ void inputs_destroy (sluice_inputs_t **self_p)
     *self_p = NULL;
 }
 
+const share_t *inputs_share (const sluice_inputs_t *inputs)
+{
+    return inputs->share;
+}
+
 const sluice_params_t *sluice_inputs_params (const sluice_inputs_t *inputs)
 {
     return inputs->params;

@@ -25,11 +25,12 @@ kernel_t *kernel_builtin (const char *name, sluice_error_t *err);
 /* Load the shared object open at `fd`: it is copied into a sealed memfd,
  * hashed there, and loaded from there, so that what was hashed is what runs
  * (invariant I8). `hash` (may be NULL) is what its BLAKE2b-256 must be. */
-kernel_t *kernel_load (int fd, const char *name, const uint8_t *hash, sluice_error_t *err);
+kernel_t *kernel_load (int fd, const char *name, const uint8_t *hash,
+                       sluice_error_t *err);
 void kernel_destroy (kernel_t **self_p);
 
 const sluice_kernel_t *kernel_api (const kernel_t *self);
-const uint8_t *kernel_hash (const kernel_t *self);   /* zeros if built in */
+const uint8_t *kernel_hash (const kernel_t *self); /* zeros if built in */
 
 /* ---- plan ---------------------------------------------------------------- */
 
@@ -44,9 +45,10 @@ typedef struct {
     sluice_array_t array;
 } named_array_t;
 
-struct sluice_plan {                    /* read these after plan_run */
-    const sluice_params_t *params;      /* borrowed */
-    const share_t *share;               /* borrowed */
+struct sluice_plan {               /* read these after plan_run */
+    const sluice_params_t *params; /* borrowed */
+    const share_t *share;          /* borrowed */
+    const void *context;           /* of plan_run */
     char *folder;
     uint64_t seed;
     uint64_t items;
@@ -57,18 +59,28 @@ struct sluice_plan {                    /* read these after plan_run */
     size_t nshared;
     named_array_t *shared;
     size_t nfiles;
-    input_t *files;                     /* paths relative to the share */
-    size_t nnames;                      /* of INPUT_NAMES_KEY, while plan runs */
-    char **names;                       /* two each */
+    input_t *files; /* paths relative to the share */
+    size_t nnames;  /* of INPUT_NAMES_KEY, while plan runs */
+    char **names;   /* two each */
 };
 
 /* Call the kernel's plan and check the outcome (items > 0, all names distinct
- * and usable as HDF5 paths outside /sluice, rows not too large). Paths of inputs are resolved against `folder` and must lie
- * inside the share, if it is confined. */
+ * and usable as HDF5 paths outside /sluice, rows not too large). Paths of inputs are
+ * resolved against `folder` and must lie inside the share, if it is confined. */
 sluice_plan_t *plan_run (const kernel_t *kernel, const sluice_params_t *params,
                          const char *folder, const share_t *share, uint64_t seed,
                          sluice_error_t *err);
+/* The same with what a built-in kernel's plan needs and no parameter can hold: it
+ * finds it as plan->context. */
+sluice_plan_t *plan_run_with (const kernel_t *kernel, const sluice_params_t *params,
+                              const char *folder, const share_t *share, uint64_t seed,
+                              const void *context, sluice_error_t *err);
 void plan_destroy (sluice_plan_t **self_p);
+
+/* In plan, of a built-in kernel: declare a table of the record of a run, named
+ * sluice/..., which is not content (table_is_content). */
+int plan_record (sluice_plan_t *plan, const char *name, const char *dtype,
+                 sluice_error_t *err);
 
 /* Write the shared arrays to a new HDF5 file, closed and durable on return. */
 int plan_write_shared (const sluice_plan_t *plan, const char *path, sluice_error_t *err);
@@ -83,6 +95,9 @@ sluice_inputs_t *inputs_new (const share_t *share, const sluice_params_t *params
                              uint64_t seed, uint64_t items, const char *shared,
                              const input_t *files, size_t nfiles, sluice_error_t *err);
 void inputs_destroy (sluice_inputs_t **self_p);
+
+/* Where the share lies on this machine. */
+const share_t *inputs_share (const sluice_inputs_t *inputs);
 
 /* The name of an HDF5 file that is still open in this process, "" if none:
  * nobody forks while there is one, since parent and child would share its offset. */
@@ -99,5 +114,15 @@ void task_destroy (sluice_task_t **self_p);
  * the kernel's error. *stopped is set when the sink ended the task. */
 int task_run (sluice_task_t *self, const kernel_t *kernel, void *state,
               const task_t *task, bool *stopped, sluice_error_t *err);
+
+/* In run, of a kernel whose work is done by other processes: what they took, instead
+ * of this process (seconds of CPU, peak bytes). */
+void task_set_usage (sluice_task_t *self, double cpu, uint64_t rss);
+/* In run that fails: how the process ended whose failure it is. */
+void task_set_end (sluice_task_t *self, int exit_code, int sig);
+/* After a task_run that failed: the same; -1 and 0 if nothing was said. */
+void task_get_end (const sluice_task_t *self, int *exit_code, int *sig);
+/* Seconds that the present task has waited for room so far: its clock stands still. */
+double task_waited (const sluice_task_t *self);
 
 #endif

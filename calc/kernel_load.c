@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "calc/map.h"
 #include "calc/scenario.h"
 #include "calc/vmath.h"
 
@@ -32,6 +33,7 @@ static const struct {
     const sluice_kernel_t *api;
 } builtins[] = {
     {"scenario", &scenario_kernel},
+    {"map", &map_kernel},
 };
 
 enum { BUILTINS = sizeof builtins / sizeof *builtins };

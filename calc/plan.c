@@ -53,13 +53,11 @@ static int check_name (const sluice_plan_t *plan, const char *name, bool table,
     return 0;
 }
 
-int sluice_plan_table (sluice_plan_t *plan, const char *name, const char *dtype,
-                       sluice_error_t *err)
+static int add_table (sluice_plan_t *plan, const char *name, const char *dtype,
+                      sluice_error_t *err)
 {
     if (plan->ntables >= MSG_MAX_TABLES)
         return sluice_fail (err, SLUICE_EINPUT, "more than %d tables", MSG_MAX_TABLES);
-    if (check_name (plan, name, true, err))
-        return -1;
     sluice_dtype_t *type = rows_dtype (dtype, err);
     if (!type)
         return sluice_fail_at (err, "table %s", name);
@@ -80,6 +78,18 @@ int sluice_plan_table (sluice_plan_t *plan, const char *name, const char *dtype,
     }
     plan->tables[plan->ntables++] = (table_t){copy, text, rows};
     return 0;
+}
+
+int sluice_plan_table (sluice_plan_t *plan, const char *name, const char *dtype,
+                       sluice_error_t *err)
+{
+    return check_name (plan, name, true, err) ? -1 : add_table (plan, name, dtype, err);
+}
+
+int plan_record (sluice_plan_t *plan, const char *name, const char *dtype,
+                 sluice_error_t *err)
+{
+    return add_table (plan, name, dtype, err);
 }
 
 /* A copy of `array`, which may come from anybody's code. */
@@ -236,6 +246,13 @@ sluice_plan_t *plan_run (const kernel_t *kernel, const sluice_params_t *params,
                          const char *folder, const share_t *share, uint64_t seed,
                          sluice_error_t *err)
 {
+    return plan_run_with (kernel, params, folder, share, seed, NULL, err);
+}
+
+sluice_plan_t *plan_run_with (const kernel_t *kernel, const sluice_params_t *params,
+                              const char *folder, const share_t *share, uint64_t seed,
+                              const void *context, sluice_error_t *err)
+{
     sluice_plan_t *plan = calloc (1, sizeof *plan);
     if (plan)
         plan->folder = strdup (folder);
@@ -245,6 +262,7 @@ sluice_plan_t *plan_run (const kernel_t *kernel, const sluice_params_t *params,
     }
     plan->params = params;
     plan->share = share;
+    plan->context = context;
     plan->seed = seed;
     sluice_error_t why = {0};
     if (kernel_api (kernel)->plan (plan, &why)) {

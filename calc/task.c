@@ -13,7 +13,11 @@ struct sluice_task {
     emitter_t *emitter;
     uint64_t seed;
     const char *scratch;
-    bool ended; /* the sink refused: the task is to end at once */
+    bool ended;  /* the sink refused: the task is to end at once */
+    bool others; /* did the work: cpu and rss are theirs */
+    double cpu;
+    uint64_t rss;
+    int exit_code, sig;
 };
 
 sluice_task_t *task_new (emitter_t *emitter, uint64_t seed, const char *scratch)
@@ -66,6 +70,30 @@ const char *sluice_scratch (const sluice_task_t *task)
     return task->scratch;
 }
 
+void task_set_usage (sluice_task_t *self, double cpu, uint64_t rss)
+{
+    self->others = true;
+    self->cpu = cpu;
+    self->rss = rss;
+}
+
+void task_set_end (sluice_task_t *self, int exit_code, int sig)
+{
+    self->exit_code = exit_code;
+    self->sig = sig;
+}
+
+void task_get_end (const sluice_task_t *self, int *exit_code, int *sig)
+{
+    *exit_code = self->exit_code;
+    *sig = self->sig;
+}
+
+double task_waited (const sluice_task_t *self)
+{
+    return emitter_waited (self->emitter);
+}
+
 static double seconds_of (clockid_t clock)
 {
     struct timespec t;
@@ -80,7 +108,8 @@ int task_run (sluice_task_t *self, const kernel_t *kernel, void *state,
     sluice_error_t why = {0};
     double wall = seconds_of (CLOCK_MONOTONIC),
            cpu = seconds_of (CLOCK_PROCESS_CPUTIME_ID);
-    self->ended = false;
+    self->ended = self->others = false;
+    task_set_end (self, -1, 0);
     emitter_begin (self->emitter, task);
     int rc = kernel_api (kernel)->run (self, state, task->first, task->stop, &why);
     if (rc == 0 && !self->ended && *emitter_error (self->emitter) == '\0') {
@@ -88,8 +117,9 @@ int task_run (sluice_task_t *self, const kernel_t *kernel, void *state,
         wall = seconds_of (CLOCK_MONOTONIC) - wall - emitter_waited (self->emitter);
         cpu = seconds_of (CLOCK_PROCESS_CPUTIME_ID) - cpu;
         getrusage (RUSAGE_SELF, &usage);
-        if (emitter_done (self->emitter, wall, cpu, (uint64_t) usage.ru_maxrss * 1024) ==
-            0) {
+        uint64_t rss = (uint64_t) usage.ru_maxrss * 1024;
+        if (emitter_done (self->emitter, wall, self->others ? self->cpu : cpu,
+                          self->others ? self->rss : rss) == 0) {
             *stopped = false;
             return 0;
         }

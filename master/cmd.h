@@ -17,6 +17,8 @@
 int cmd_init (int argc, char **argv);
 int cmd_key (int argc, char **argv);
 int cmd_run (int argc, char **argv);
+int cmd_map (int argc, char **argv);
+int cmd_get (int argc, char **argv);
 int cmd_nodes (int argc, char **argv);
 int cmd_runs (int argc, char **argv);
 int cmd_explain (int argc, char **argv);

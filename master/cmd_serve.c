@@ -63,7 +63,8 @@ static int fill_options (serve_t *self, run_options_t *o, sluice_error_t *err)
     }
     if (resolve_endpoints (self->nodes, map->nnodes, err))
         return -1;
-    *o = (run_options_t){.path = self->path,
+    *o = (run_options_t){.command = "run",
+                         .path = self->path,
                          .params = map->params,
                          .output = map->output,
                          .nameless = !*map->output,

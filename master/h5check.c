@@ -228,6 +228,7 @@ static int walk_table (output_t *output, uint32_t table, const tasks_t *tasks,
     uint64_t item, number;
     uint8_t digest[DIGEST_BYTES];
     int rc;
+    bool content = table_is_content (output->tables[table].name);
     task_sum_t *task = NULL;
     while ((rc = itemwalk_next (walk, &item, &number, digest, err)) > 0) {
         if (!task || task->task != number)
@@ -239,7 +240,8 @@ static int walk_table (output_t *output, uint32_t table, const tasks_t *tasks,
                               (unsigned long long) item, (unsigned long long) number);
             break;
         }
-        digest_add (task->found, digest);
+        if (content)
+            digest_add (task->found, digest);
     }
     itemwalk_destroy (&walk);
     return rc;
@@ -285,7 +287,8 @@ static int check_declared (const output_t *output, check_report_t *report,
             return sluice_fail (err, SLUICE_EOUTPUT, "%s: table %s is not of dtype %s",
                                 output->path, table->name, table->dtype);
         table_digest (table->name, table->dtype, digest);
-        digest_add (report->digest, digest);
+        if (table_is_content (table->name))
+            digest_add (report->digest, digest);
         report->rows += table->rows;
         report->bytes += table->rows * table->row_bytes;
     }
@@ -360,7 +363,7 @@ static void diff_names (const output_t *a, const output_t *b, bool *equal, char 
 {
     for (size_t i = 0; i < a->nall && *equal; i++) {
         const rows_t *table = a->tables + i;
-        if (i == a->ntables)
+        if (i == a->ntables || !table_is_content (table->name))
             continue;
         int j = find_table (b, table->name);
         if (j < 0)
@@ -428,7 +431,7 @@ static int diff_tables (output_t *a, output_t *b, bool *equal, char why[500],
     int rc = 0;
     for (uint32_t i = 0; i < a->nall && *equal && rc == 0; i++) {
         const char *name = a->tables[i].name;
-        if (i == a->ntables)
+        if (i == a->ntables || !table_is_content (name))
             continue;
         itemwalk_t *wa = itemwalk_new (a, i, err);
         itemwalk_t *wb =

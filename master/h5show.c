@@ -232,6 +232,10 @@ static int print_failures (const output_t *output, unsigned limit, FILE *out,
                  row.final ? ", given up" : ", tried again",
                  fixed (row.reason, sizeof row.reason, reason));
     }
+    if (n && strcmp (output->kernel, "builtin:map") == 0)
+        fprintf (out,
+                 "  to run just those that failed again: sluice map --only-failed %s\n",
+                 output->path);
     return 0;
 }
 

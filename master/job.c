@@ -8,6 +8,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <pwd.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,19 @@ static char *owner_name (void)
                                                                               : text;
 }
 
+/* Both go into messages and into the output, which are UTF-8. */
+static int check_names (const job_t *self, sluice_error_t *err)
+{
+    if (!self->folder || !self->name)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    if (!text_is_utf8 (self->folder, strlen (self->folder)) ||
+        !text_is_utf8 (self->name, strlen (self->name)))
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "%s: its path is not UTF-8; rename what is not",
+                            self->options.path ? self->options.path : self->folder);
+    return 0;
+}
+
 /* Where the job file stands, absolute, links of the folder resolved. */
 static int find_folder (job_t *self, sluice_error_t *err)
 {
@@ -58,14 +72,21 @@ static int find_folder (job_t *self, sluice_error_t *err)
     copy = strdup (path);
     self->name = copy ? strdup (basename (copy)) : NULL;
     free (copy);
-    if (!self->folder || !self->name)
-        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    /* It goes into messages and into the output, which are. */
-    if (!text_is_utf8 (self->folder, strlen (self->folder)) ||
-        !text_is_utf8 (self->name, strlen (self->name)))
-        return sluice_fail (err, SLUICE_EINPUT,
-                            "%s: its path is not UTF-8; rename what is not", path);
-    return 0;
+    return check_names (self, err);
+}
+
+/* Commands start in the present folder. */
+static int find_present_folder (job_t *self, sluice_error_t *err)
+{
+    char real[PATH_MAX];
+    if (!realpath (".", real))
+        return sluice_fail (err, SLUICE_EINPUT, "the present folder: %s",
+                            strerror (errno));
+    self->folder = strdup (real);
+    self->name = strdup (self->options.map->label);
+    if (self->name)
+        text_make_utf8 (self->name);
+    return check_names (self, err);
 }
 
 /* Share and key. Without a share around the job file the run is embedded and
@@ -89,7 +110,7 @@ static int find_share (job_t *self, sluice_error_t *err)
                 err, SLUICE_EINPUT,
                 "%s: no folder above it is a share, so nodes could not read "
                 "its files; make one with: sluice init DIR",
-                o->path);
+                o->path ? o->path : self->folder);
         self->share = share_new_open (err);
         return self->share ? 0 : -1;
     }
@@ -98,6 +119,49 @@ static int find_share (job_t *self, sluice_error_t *err)
         key = share_key_path (self->share);
     self->cluster = cluster_new_from_file (key, err);
     return self->cluster ? 0 : -1;
+}
+
+static int set (sluice_params_t *params, const char *name, sluice_error_t *err,
+                const char *format, ...) __attribute__ ((format (printf, 4, 5)));
+static int set (sluice_params_t *params, const char *name, sluice_error_t *err,
+                const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start (args, format);
+    int rc = vasprintf (&text, format, args);
+    va_end (args);
+    if (rc < 0)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    rc = sluice_params_set (params, name, text, 0, err);
+    free (text);
+    return rc;
+}
+
+/* The parameters of a run of commands (calc/map.h), once its share is known. */
+static int set_map (job_t *self, sluice_error_t *err)
+{
+    const run_options_t *o = &self->options;
+    char *inside = share_confined (self->share)
+                       ? share_relative (self->share, self->folder, err)
+                       : strdup (self->folder);
+    if (!inside)
+        return -1;
+    sluice_params_t *p = self->params;
+    int rc =
+        set (p, "calculation_mode", err, "map") ||
+        set (p, "command", err, "%s", self->name) ||
+        set (p, "folder", err, "%s", inside) ||
+        set (p, "share_root", err, "%s", share_root (self->share)) ||
+        set (p, "items_per_task", err, "1") ||
+        set (p, "crash_limit", err, "%u", o->map->retries + 1) ||
+        (o->map->timeout > 0 && set (p, "timeout", err, "%.17g", o->map->timeout)) ||
+        (o->memory && set (p, "memory", err, "%llu", (unsigned long long) o->memory)) ||
+        (o->map->max_row &&
+         set (p, "max_row", err, "%llu", (unsigned long long) o->map->max_row)) ||
+        (o->map->spec.shell && set (p, "shell", err, "1"));
+    free (inside);
+    return rc ? -1 : 0;
 }
 
 /* `kernel = FILE` or `calculation_mode = NAME`. */
@@ -189,12 +253,11 @@ static bool is_free (const char *path)
 /* JOB-001.h5 in this folder, or a later number: the first that is free. */
 static int next_output (job_t *self, sluice_error_t *err)
 {
-    const char *dot = strrchr (self->name, '.');
-    int stem =
-        dot && dot > self->name ? (int) (dot - self->name) : (int) strlen (self->name);
+    const char *name = self->options.map ? "map" : self->name, *dot = strrchr (name, '.');
+    int stem = dot && dot > name ? (int) (dot - name) : (int) strlen (name);
     for (unsigned i = 1; i < 1000000; i++) {
         free (self->output);
-        if (asprintf (&self->output, "%.*s-%03u.h5", stem, self->name, i) < 0) {
+        if (asprintf (&self->output, "%.*s-%03u.h5", stem, name, i) < 0) {
             self->output = NULL;
             return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
         }
@@ -227,7 +290,8 @@ static int spare_inputs (const job_t *self, sluice_error_t *err)
     const char *kernel = sluice_params_get (self->params, "kernel");
     if (stat (self->output, &output))
         return 0;
-    bool is_job = !self->options.params && stat (self->options.path, &input) == 0 &&
+    bool is_job = self->options.path && !self->options.params &&
+                  stat (self->options.path, &input) == 0 &&
                   input.st_dev == output.st_dev && input.st_ino == output.st_ino;
     bool is_kernel =
         kernel && fstatat (share_fd (self->share), self->kernel_name, &input, 0) == 0 &&
@@ -249,6 +313,9 @@ static int read_policy (job_t *self, sluice_error_t *err)
         return sluice_params_fail (self->params, "crash_limit", err,
                                    "must be between 1 and 1000");
     self->crash_limit = (unsigned) crash_limit;
+    self->cores_per_task = 1;
+    if (self->options.map && self->options.map->cores_per_task)
+        self->cores_per_task = self->options.map->cores_per_task;
     if (!self->options.memory)
         self->options.memory = memory;
     return 0;
@@ -296,18 +363,23 @@ job_t *job_open (const run_options_t *options, sluice_error_t *err)
         sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
         goto error;
     }
+    const map_job_t *map = options->map;
     if (!self->params)
-        self->params = jobfile_read (options->path, err);
-    if (!self->params || find_folder (self, err) || find_share (self, err) ||
+        self->params = map ? sluice_params_new () : jobfile_read (options->path, err);
+    if (!self->params ||
+        (map ? find_present_folder (self, err) : find_folder (self, err)) ||
+        find_share (self, err) || (map && set_map (self, err)) ||
         find_kernel (self, err) || find_seed (self, err) || read_policy (self, err) ||
         find_output (self, err) || spare_inputs (self, err))
         goto error;
-    self->plan =
-        plan_run (self->kernel, self->params, self->folder, self->share, self->seed, err);
+    self->plan = plan_run_with (self->kernel, self->params, self->folder, self->share,
+                                self->seed, map ? &map->spec : NULL, err);
     if (!self->plan)
         goto error;
     warn_of_unknown (self);
     self->segment = segment_for (self->plan->tables, self->plan->ntables, err);
+    if (self->segment && map && map->max_row > self->segment)
+        self->segment = (uint32_t) (map->max_row + 4095) & ~4095u; /* it is mapped */
     if (!self->segment || check_window (self, err))
         goto error;
     return self;

@@ -11,14 +11,27 @@
 #define MASTER_JOB_H
 
 #include "calc/kernel_host.h"
+#include "calc/map.h"
 #include "proto/key.h"
 
 typedef struct feed feed_t;
 
-typedef struct {      /* the command line; zero: not given */
-    const char *path; /* of the job file */
-    sluice_params_t *params; /* given instead of it: job_open takes them over, and the
-                                path only says where relative ones start from */
+/* What `sluice map` runs, in place of a job file. Borrowed. */
+typedef struct {
+    map_spec_t spec;
+    const char *label; /* the command, for people */
+    double timeout;    /* seconds; 0: none */
+    uint64_t max_row;  /* bytes */
+    unsigned retries, cores_per_task;
+} map_job_t;
+
+typedef struct {         /* the command line; zero: not given */
+    const char *command; /* run or map: the word before messages */
+    const char *path;    /* of the job file; NULL: `map` */
+    const map_job_t *map;
+    bool tee;                /* show the stdout of tasks */
+    sluice_params_t *params; /* given instead of the job file: job_open takes them over,
+                                and the path only says where relative ones start from */
     const char *output;
     const char *key;
     const char *trace; /* file to record messages in */
@@ -54,7 +67,7 @@ typedef struct job {
     uint64_t seed;
     uint32_t segment;
     uint64_t items_per_task;
-    unsigned crash_limit;
+    unsigned crash_limit, cores_per_task;
     uint8_t run[RUN_BYTES];
     char run_name[2 * RUN_BYTES + 1];
 } job_t;

@@ -7,12 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 #include <zmq.h>
 
 #include "master/run.h"
 #include "proto/clock.h"
 
-enum { MAX_LINKS = 4096, RECEIVE_AT_ONCE = 64 };
+enum { MAX_LINKS = 4096, RECEIVE_AT_ONCE = 64, TOLD_LACKS = 64 };
 
 struct links {
     const job_t *job;
@@ -26,7 +27,9 @@ struct links {
     links_counts_t counts;
     links_failed_fn *failed;
     void *failed_arg;
-    trace_t *trace; /* NULL: none */
+    trace_t *trace;                  /* NULL: none */
+    uint64_t told_lacks[TOLD_LACKS]; /* hashes of what was said already */
+    unsigned ntold;
     links_news_fn *news;
     void *news_arg;
     bool stopped, paused;
@@ -110,7 +113,7 @@ static void send_hello (links_t *self, link_t *l)
     h->items = plan->items;
     h->memory = job->options.memory;
     h->segment = job->segment;
-    h->cores_per_task = 1;
+    h->cores_per_task = job->cores_per_task;
     h->ntables = plan->ntables;
     h->tables = plan->tables;
     h->nfiles = plan->nfiles;
@@ -373,6 +376,20 @@ static void add_isa (links_t *self, const char *isa)
         snprintf (all + used, room - used, "%s%s", used ? "," : "", isa);
 }
 
+/* A node cannot take part: say so once, though it is asked again and again. */
+static void tell_lacks (links_t *self)
+{
+    uint64_t is = XXH3_64bits (self->counts.lacks, strlen (self->counts.lacks));
+    for (unsigned i = 0; i < self->ntold; i++)
+        if (self->told_lacks[i] == is)
+            return;
+    if (self->ntold == TOLD_LACKS)
+        return;
+    self->told_lacks[self->ntold++] = is;
+    if (self->job->cluster) /* else it is the only one, and the run ends with this */
+        tell (self, "%.400s; this node takes no part", self->counts.lacks);
+}
+
 static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
 {
     unsigned node = (unsigned) (l - self->links);
@@ -385,6 +402,7 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
         l->since = clock_ms ();
         snprintf (self->counts.lacks, sizeof self->counts.lacks, "%s: %s", w->host,
                   w->lacks);
+        tell_lacks (self);
         return;
     }
     if (l->state == LINK_HELLO) {

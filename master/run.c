@@ -26,7 +26,7 @@
 #include "master/roster.h"
 #include "proto/clock.h"
 
-enum { MAX_NAMED_FAILURES = 10, RENAME_MS = 2000, RATE_MS = 2000 };
+enum { RENAME_MS = 2000, RATE_MS = 2000 };
 
 typedef enum {
     PHASE_RUN,
@@ -58,7 +58,8 @@ typedef struct {
     time_t since;
     const char *status;              /* how it will have ended */
     bool had_node, disk_full, whole; /* whole: the writer has made the last state */
-    unsigned failures_shown;
+    unsigned failures_shown, nfailed_items;
+    uint64_t failed_items[RUN_NAMED_FAILURES];
     int64_t node_wait;    /* ms that nobody may compute */
     sluice_error_t error; /* why it ends without being done */
 } run_t;
@@ -72,7 +73,7 @@ static void say (run_t *self, const char *format, ...)
     va_list args;
     progress_end (&self->progress);
     va_start (args, format);
-    fputs ("sluice run: ", stderr);
+    fprintf (stderr, "sluice %s: ", self->job->options.command);
     vfprintf (stderr, format, args);
     fputc ('\n', stderr);
     va_end (args);
@@ -86,10 +87,12 @@ static void on_failed (void *arg, const link_t *link, const msg_failed_t *f,
         return;
     if (self->job->options.feed)
         feed_lost (self->job->options.feed, f, link->host, first, stop);
-    if (self->failures_shown++ < MAX_NAMED_FAILURES)
+    if (self->nfailed_items < RUN_NAMED_FAILURES)
+        self->failed_items[self->nfailed_items++] = first;
+    if (self->failures_shown++ < RUN_NAMED_FAILURES)
         say (self, "item %llu failed on %s: %s", (unsigned long long) first, link->host,
              f->reason);
-    else if (self->failures_shown == MAX_NAMED_FAILURES + 1)
+    else if (self->failures_shown == RUN_NAMED_FAILURES + 1)
         say (self, "more items failed; they are named in sluice/failures of the output");
     if (self->job->options.fail_fast) {
         sched_stop (self->sched);
@@ -170,11 +173,11 @@ static void name_cancelled (run_t *self, const sched_task_t *t)
     char last[32] = "";
     if (t->task.stop - t->task.first > 1)
         snprintf (last, sizeof last, " to %llu", (unsigned long long) t->task.stop - 1);
-    if (self->failures_shown++ < MAX_NAMED_FAILURES)
+    if (self->failures_shown++ < RUN_NAMED_FAILURES)
         say (self, "task %llu was cancelled: %s %llu%s",
              (unsigned long long) t->task.task, items, (unsigned long long) t->task.first,
              last);
-    else if (self->failures_shown == MAX_NAMED_FAILURES + 1)
+    else if (self->failures_shown == RUN_NAMED_FAILURES + 1)
         say (self, "more items failed; they are named in sluice/failures of the output");
 }
 
@@ -686,6 +689,8 @@ static void fill_result (run_t *self, run_result_t *r)
     r->done = self->whole ? c.done : r->totals.items; /* what the file has */
     r->failed = c.failed;
     r->retried = c.retried;
+    memcpy (r->failed_items, self->failed_items, sizeof r->failed_items);
+    r->nfailed_items = self->nfailed_items;
     r->stale_frames = nodes.stale_frames;
     r->malformed = nodes.malformed;
     r->zap_refused = self->roster ? roster_refused (self->roster) : 0;

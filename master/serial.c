@@ -37,7 +37,7 @@ static volatile sig_atomic_t interrupted;
 static void on_signal (int number)
 {
     static const char text[] =
-        "sluice run: interrupted; waiting for the kernel (once more to end at once)\n";
+        "sluice: interrupted; waiting for the kernel (once more to end at once)\n";
     (void) number;
     interrupted = 1;
     if (write (STDERR_FILENO, text, sizeof text - 1) < 0)
@@ -79,8 +79,8 @@ static bool wait_for_space (serial_t *self, double *waited, const sluice_error_t
         *waited >= self->job->options.disk_wait)
         return false;
     if (*waited == 0)
-        fprintf (stderr, "sluice run: %s; waiting for space, nothing is lost\n",
-                 why->text);
+        fprintf (stderr, "sluice %s: %s; waiting for space, nothing is lost\n",
+                 self->job->options.command, why->text);
     nanosleep (&step, NULL);
     *waited += 1;
     return true;
@@ -195,26 +195,33 @@ static void remove_folder (void *arg)
     local_folder_remove (&h->folder);
 }
 
-/* A failure of one task: say and record it, and go on. */
-static int record_failure (serial_t *self, const task_t *task, uint64_t item,
-                           run_result_t *r, sluice_error_t *why)
+/* A failure of one task: say and record it, and go on. `h` NULL: it was not begun. */
+static int record_failure (serial_t *self, const host_t *h, const task_t *task,
+                           uint64_t item, run_result_t *r, sluice_error_t *why)
 {
+    const char *command = self->job->options.command;
+    int exit_code = -1, sig = 0;
+    if (h)
+        task_get_end (h->task, &exit_code, &sig);
     msg_failed_t failed = {.task = task->task,
                            .attempt = 1,
                            .item = item,
                            .reason = why->text,
-                           .exit_code = -1,
+                           .exit_code = exit_code,
+                           .sig = sig,
                            .stderr_tail = ""};
     writer_drop (self->writer, task->task, 1);
     if (self->job->options.feed)
         feed_lost (self->job->options.feed, &failed, NULL, task->first, task->stop);
     if (task->stop - task->first == 1)
-        fprintf (stderr, "sluice run: item %llu failed: %s\n",
+        fprintf (stderr, "sluice %s: item %llu failed: %s\n", command,
                  (unsigned long long) task->first, why->text);
     else
-        fprintf (stderr, "sluice run: items %llu to %llu failed: %s\n",
+        fprintf (stderr, "sluice %s: items %llu to %llu failed: %s\n", command,
                  (unsigned long long) task->first, (unsigned long long) task->stop - 1,
                  why->text);
+    if (r->nfailed_items < RUN_NAMED_FAILURES)
+        r->failed_items[r->nfailed_items++] = task->first;
     r->failed += task->stop - task->first;
     return writer_failure (self->writer, 0, &failed, task->first, task->stop, true,
                            &self->error);
@@ -271,6 +278,7 @@ static int run_tasks (serial_t *self, host_t *h, run_result_t *r, skips_t *skips
     const job_t *job = self->job;
     uint64_t size = job->items_per_task ? job->items_per_task : 1, next = 0, number = 1;
     uint64_t alone_until = 0;
+    unsigned tries = 0; /* of an item that failed and may be tried again */
     while (next < job->plan->items && !interrupted) {
         uint64_t n = next < alone_until ? 1 : size;
         if (n > job->plan->items - next)
@@ -278,7 +286,7 @@ static int run_tasks (serial_t *self, host_t *h, run_result_t *r, skips_t *skips
         if (skips_next (skips, next, &n)) {
             const task_t none = {.first = next, .stop = next + n};
             sluice_error_t cancelled = {.text = "cancelled"};
-            if (record_failure (self, &none, next, r, &cancelled))
+            if (record_failure (self, NULL, &none, next, r, &cancelled))
                 return -1;
             next += n;
             continue;
@@ -302,11 +310,18 @@ static int run_tasks (serial_t *self, host_t *h, run_result_t *r, skips_t *skips
                 r->retried++;
                 continue;
             }
-            if (record_failure (self, &task, emitter_item (h->emitter), r, &why))
+            if (job->options.map && ++tries <= job->options.map->retries) {
+                writer_drop (self->writer, task.task, 1);
+                r->retried++;
+                continue;
+            }
+            tries = 0;
+            if (record_failure (self, h, &task, emitter_item (h->emitter), r, &why))
                 return -1;
             if (job->options.fail_fast)
                 break;
         } else {
+            tries = 0;
             r->tasks++;
             r->done += n;
         }

@@ -172,6 +172,8 @@ static int make (writer_t *self, const writer_options_t *options, sluice_error_t
         return -1;
     for (size_t i = 0; i < plan->ntables; i++) {
         uint8_t digest[DIGEST_BYTES];
+        if (!table_is_content (plan->tables[i].name))
+            continue;
         table_digest (plan->tables[i].name, plan->tables[i].dtype, digest);
         digest_add (self->digest, digest);
     }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "node/limits.h"
 #include "node/segments.h"
+#include "proto/folder.h"
 
 enum {
     MAX_SLOTS = 4096,       /* more than any machine has cores, for some time */
@@ -291,7 +292,7 @@ void crew_destroy (crew_t **self_p)
         nursery_strike (self->nursery, self);
     }
     if (self->deserted)
-        limits_remove_folder (self->scratch);
+        folder_remove (self->scratch);
     free_crew (self);
     *self_p = NULL;
     errno = saved;

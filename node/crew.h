@@ -62,6 +62,7 @@ typedef struct {
     task_t task;
     uint64_t named; /* late tables that its pieces have named, a bit each */
     uint64_t item;
+    uint64_t end;       /* of the process that failed the task: WIRE_FAILED */
     uint32_t *segments; /* of this worker, by its numbers: handle or NO_SEGMENT */
     unsigned own;       /* how many those are */
     unsigned foreign;   /* of earlier workers, still held */

@@ -144,6 +144,12 @@ static bool give_failed (crew_t *self, unsigned i, crew_event_t *event)
     memcpy (self->tail, slot->tail, sizeof self->tail);
     bool exited = slot->dead && WIFEXITED (slot->status);
     bool killed = slot->dead && WIFSIGNALED (slot->status) && !slot->broke;
+    int sig = killed ? WTERMSIG (slot->status) : 0;
+    int exit_code = exited ? WEXITSTATUS (slot->status) : -1;
+    if (!slot->dead && slot->end) {
+        sig = (int) (slot->end >> 16);
+        exit_code = (int) (slot->end & 0x1ff) - 1;
+    }
     uint64_t item = slot->item;
     if (item < slot->task.first || item >= slot->task.stop)
         item = slot->task.first;
@@ -151,8 +157,8 @@ static bool give_failed (crew_t *self, unsigned i, crew_event_t *event)
                                    .attempt = slot->task.attempt,
                                    .item = item,
                                    .reason = self->reason,
-                                   .sig = killed ? WTERMSIG (slot->status) : 0,
-                                   .exit_code = exited ? WEXITSTATUS (slot->status) : -1,
+                                   .sig = sig,
+                                   .exit_code = exit_code,
                                    .stderr_tail = self->tail};
     return give (event, CREW_FAILED, i);
 }
@@ -365,6 +371,7 @@ static bool hear_worker (crew_t *self, unsigned i, wire_mail_t *mail, crew_event
             break;
         slot->failed = true;
         slot->item = mail->wire.a;
+        slot->end = mail->wire.b & 0x7f01ff; /* a signal, an exit code + 1 */
         snprintf (slot->reason, sizeof slot->reason, "%.900s", mail->data);
         slot->due |= DUE_TAIL;
         crew_flush (self);

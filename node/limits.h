@@ -36,8 +36,4 @@ int limits_apply (uint64_t memory, sluice_error_t *err);
  * Landlock. -1: it has, but refused. */
 int limits_confine (const char *scratch, const char *root, sluice_error_t *err);
 
-/* Remove a folder and all that is in it; links are not followed, and other
- * file systems not entered. 0 also if it is not there. */
-int limits_remove_folder (const char *path);
-
 #endif

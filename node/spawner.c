@@ -16,10 +16,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "node/limits.h"
-#include "node/proctree.h"
+#include "proto/proctree.h"
 #include "node/wire.h"
 #include "node/zygote.h"
 #include "proto/clock.h"
+#include "proto/folder.h"
 
 /* Processes are killed again this often until all are gone. */
 enum { SWEEP_MS = 20 };
@@ -141,7 +142,7 @@ static void start_janitor (spawner_t *self, run_t *run)
     run->janitor = fork ();
     if (run->janitor == 0) {
         close (self->control);
-        _exit (limits_remove_folder (run->scratch) < 0);
+        _exit (folder_remove (run->scratch) < 0);
     }
     if (run->janitor < 0)
         run->janitor = 0;

@@ -53,7 +53,8 @@ typedef enum {
     WIRE_PIECE,  /* a: number of the segment; b: bytes of payload; bytes: header;
                     fd: the segment, once */
     WIRE_LAST,   /* the same, the task's last piece: it is done, the worker free */
-    WIRE_FAILED, /* a: item; bytes: why */
+    WIRE_FAILED, /* a: item; b: how a process of the task ended that failed it (exit
+                    code + 1, signal << 16; 0: none did); bytes: why */
     WIRE_WAITING /* for a segment */
 } wire_op_t;
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include "node/limits.h"
 #include "node/segments.h"
+#include "proto/folder.h"
 
 typedef enum {
     SEGMENT_NONE = 0,
@@ -63,9 +64,10 @@ static void send_to_agent (const work_t *self, const wire_t *wire, const void *d
         _exit (0); /* nobody listens any more */
 }
 
-static void tell (const work_t *self, wire_op_t op, uint64_t a, const char *text)
+static void tell (const work_t *self, wire_op_t op, uint64_t a, uint64_t b,
+                  const char *text)
 {
-    wire_t wire = {.op = op, .slot = self->is->slot, .a = a};
+    wire_t wire = {.op = op, .slot = self->is->slot, .a = a, .b = b};
     send_to_agent (self, &wire, text, strlen (text), -1);
 }
 
@@ -126,7 +128,7 @@ static segment_t *wait_for_segment (work_t *self)
                 wait_for_message (self);
             break;
         }
-        tell (self, WIRE_WAITING, 0, "");
+        tell (self, WIRE_WAITING, 0, 0, "");
         wait_for_message (self);
         atomic_store (&self->page->waiting, 0);
     }
@@ -233,7 +235,7 @@ static int prepare_place (work_t *self, sluice_error_t *err)
     dup2 (is->err, 2);
     if (is->err > 2)
         close (is->err);
-    limits_remove_folder (is->scratch); /* what the one before us left */
+    folder_remove (is->scratch); /* what the one before us left */
     if (mkdir (is->scratch, 0700) < 0 || chdir (is->scratch) < 0)
         return sluice_fail (err, SLUICE_ESYSTEM, "cannot make the scratch folder %s: %s",
                             is->scratch, strerror (errno));
@@ -271,13 +273,16 @@ static void run_task (work_t *self, sluice_task_t *context, const task_t *task)
     const char *why = self->trouble.code ? self->trouble.text
                       : err.text[0]      ? err.text
                                          : "the kernel failed and did not say why";
+    int exit_code, sig;
+    task_get_end (context, &exit_code, &sig);
     fflush (NULL);
-    tell (self, WIRE_FAILED, emitter_item (self->emitter), why);
+    tell (self, WIRE_FAILED, emitter_item (self->emitter),
+          (uint64_t) (exit_code + 1) | (uint64_t) sig << 16, why);
 }
 
 static _Noreturn void work (work_t *self, sluice_task_t *context)
 {
-    tell (self, WIRE_BORN, 0, self->note);
+    tell (self, WIRE_BORN, 0, 0, self->note);
     for (;;) {
         wire_mail_t mail;
         wire_result_t got = wire_recv (self->is->sock, &mail, true);

@@ -21,7 +21,7 @@
 #include <unistd.h>
 #include "calc/kernel_host.h"
 #include "node/limits.h"
-#include "node/proctree.h"
+#include "proto/proctree.h"
 #include "node/wire.h"
 #include "node/worker.h"
 #include "proto/clock.h"
@@ -338,6 +338,9 @@ static void obey (zygote_t *self, wire_mail_t *mail)
     case WIRE_PAUSE:
         if (child->pid)
             kill (-child->pid, wire->a ? SIGSTOP : SIGCONT);
+        /* Commands have sessions of their own. */
+        if (child->pid && strcmp (self->hello.hello.kernel, "builtin:map") == 0)
+            proctree_signal (child->pid, wire->a ? SIGSTOP : SIGCONT);
         break;
     case WIRE_ASK_TAIL:
         drain (child, DRAIN_BYTES);

@@ -31,6 +31,11 @@ void digest_add (uint8_t sum[DIGEST_BYTES], const uint8_t value[DIGEST_BYTES])
     put_u64 (sum, low);
 }
 
+bool table_is_content (const char *name)
+{
+    return strncmp (name, "sluice/", 7) != 0;
+}
+
 void digest_text (const uint8_t digest[DIGEST_BYTES], char text[2 * DIGEST_BYTES + 1])
 {
     uint8_t number[DIGEST_BYTES];

@@ -47,28 +47,28 @@
 typedef enum { PIECE_DATA = 0, PIECE_DONE = 1, PIECE_EMPTY = 2 } piece_kind_t;
 
 enum {
-    PIECE_MAX_LATE = 64,               /* tables met late: of a worker, and of a run */
-    PIECE_LATE_BYTES = 8 << 10,        /* names and dtypes of those of a worker */
+    PIECE_MAX_LATE = 64,        /* tables met late: of a worker, and of a run */
+    PIECE_LATE_BYTES = 8 << 10, /* names and dtypes of those of a worker */
     /* Tails of all tables, and counts of rows in two parts. */
     PIECE_MAX_PARTS = MSG_MAX_TABLES + PIECE_MAX_LATE + 2,
-    PIECE_MAX_HEADER = 16 << 10,       /* holds all these at once */
-    CHUNK_BYTES = 1 << 20,             /* aim for one chunk of a table */
-    ROW_MAX_BYTES = 64 << 20           /* a larger row is refused at the plan */
+    PIECE_MAX_HEADER = 16 << 10, /* holds all these at once */
+    CHUNK_BYTES = 1 << 20,       /* aim for one chunk of a table */
+    ROW_MAX_BYTES = 64 << 20     /* a larger row is refused at the plan */
 };
 
 typedef struct {
     uint32_t table;
-    uint64_t row;                      /* rows of this table that this attempt sent before */
+    uint64_t row; /* rows of this table that this attempt sent before */
     uint64_t rows;
-    uint64_t bytes;                    /* in the payload */
-    uint64_t xxh3;                     /* XXH3-64 of those bytes */
+    uint64_t bytes; /* in the payload */
+    uint64_t xxh3;  /* XXH3-64 of those bytes */
 } part_t;
 
 /* A table that was met late. */
 typedef struct {
-    uint32_t table;                    /* its number in this attempt */
-    uint64_t item;                     /* the first one that has rows of it */
-    const char *name, *dtype;          /* decoded: they lie in the header */
+    uint32_t table;           /* its number in this attempt */
+    uint64_t item;            /* the first one that has rows of it */
+    const char *name, *dtype; /* decoded: they lie in the header */
 } late_t;
 
 typedef struct {
@@ -79,17 +79,17 @@ typedef struct {
     piece_kind_t kind;
     uint64_t task;
     uint32_t attempt;
-    uint64_t first, stop;              /* DONE: items done (stop may be less than assigned
-                                          after SHED). DATA: the items assigned */
+    uint64_t first, stop; /* DONE: items done (stop may be less than assigned
+                             after SHED). DATA: the items assigned */
     size_t nparts;
     part_t parts[PIECE_MAX_PARTS];
     size_t nlate;
-    late_t late[PIECE_MAX_LATE];       /* numbers rise */
-    uint8_t digest[DIGEST_BYTES];      /* DONE: sum mod 2^128 over its items (invariant I6),
-                                          little-endian */
-    double seconds, cpu;               /* DONE: of the task */
-    uint64_t rss;                      /* DONE: peak bytes of the worker */
-    uint64_t payload;                  /* bytes of the payload frame */
+    late_t late[PIECE_MAX_LATE];  /* numbers rise */
+    uint8_t digest[DIGEST_BYTES]; /* DONE: sum mod 2^128 over its items (invariant I6),
+                                     little-endian */
+    double seconds, cpu;          /* DONE: of the task */
+    uint64_t rss;                 /* DONE: peak bytes of the worker */
+    uint64_t payload;             /* bytes of the payload frame */
 } piece_t;
 
 /* Encode the header of a piece into `out` (PIECE_MAX_HEADER bytes); returns
@@ -104,8 +104,8 @@ void piece_stamp (uint8_t *header, uint32_t epoch, uint64_t position, bool empty
 /* Decode a header that came from anybody; checks it against the length of
  * the payload frame, that parts tile the payload in whole rows, and all
  * bounds. Names and dtypes of late tables are UTF-8 and point into `header`; what
- * they say is for the caller to check. For EMPTY the payload frame may have any length. Whether `row`,
- * `rows` and the table fit the run, and the xxh3 of the bytes, is for the
+ * they say is for the caller to check. For EMPTY the payload frame may have any length.
+ * Whether `row`, `rows` and the table fit the run, and the xxh3 of the bytes, is for the
  * caller to check. */
 int piece_decode (const void *header, size_t n, uint64_t payload_bytes, piece_t *piece,
                   sluice_error_t *err);
@@ -117,6 +117,11 @@ uint64_t chunk_rows_for (uint64_t row_bytes);
 void digest_add (uint8_t sum[DIGEST_BYTES], const uint8_t value[DIGEST_BYTES]);
 /* As a number in hex, highest digit first: as xxhsum -H2 prints it. */
 void digest_text (const uint8_t digest[DIGEST_BYTES], char text[2 * DIGEST_BYTES + 1]);
+
+/* Are rows of this table content, which a run's digest covers? Those of tables under
+ * sluice/ are not: they are Sluice's record of what happened, such as what commands
+ * said on stderr, and may differ from run to run. */
+bool table_is_content (const char *name);
 
 /* The digest of one item in one table: XXH3-128 over the table's name with
  * its NUL, the item (8 bytes, little-endian) and its rows (invariant I6). */

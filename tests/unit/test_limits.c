@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "node/limits.h"
+#include "proto/folder.h"
 
 static char folder[64];
 
@@ -25,7 +26,7 @@ static void make_folder (void)
 
 static void remove_folder (void)
 {
-    limits_remove_folder (folder);
+    folder_remove (folder);
 }
 
 static char *under (const char *name)
@@ -52,9 +53,9 @@ Test (limits, a_folder_goes_with_all_that_is_in_it)
     put ("tree/a/b/file");
     put ("tree/.hidden");
     cr_assert_eq (mkfifo (under ("tree/fifo"), 0600), 0);
-    cr_assert_eq (limits_remove_folder (under ("tree")), 0);
+    cr_assert_eq (folder_remove (under ("tree")), 0);
     cr_assert_lt (access (under ("tree"), F_OK), 0);
-    cr_assert_eq (limits_remove_folder (under ("tree")), 0, "it is gone already");
+    cr_assert_eq (folder_remove (under ("tree")), 0, "it is gone already");
 }
 
 Test (limits, links_are_not_followed)
@@ -65,7 +66,7 @@ Test (limits, links_are_not_followed)
     char target[512];
     snprintf (target, sizeof target, "%s", under ("other"));
     cr_assert_eq (symlink (target, under ("mine/link")), 0);
-    cr_assert_eq (limits_remove_folder (under ("mine")), 0);
+    cr_assert_eq (folder_remove (under ("mine")), 0);
     cr_assert_eq (access (under ("other/kept"), F_OK), 0);
 }
 
@@ -86,7 +87,7 @@ Test (limits, folders_that_were_closed_go_too)
              chown (under ("tree/a"), 1000, 1000) < 0 ||
              chown (under ("tree/a/b"), 1000, 1000) < 0 || setuid (1000) < 0))
             _exit (2);
-        _exit (limits_remove_folder (under ("tree")) == 0 ? 0 : 1);
+        _exit (folder_remove (under ("tree")) == 0 ? 0 : 1);
     }
     int status = -1;
     waitpid (pid, &status, 0);
@@ -96,7 +97,7 @@ Test (limits, folders_that_were_closed_go_too)
 
 Test (limits, what_cannot_be_removed_is_said)
 {
-    cr_assert_lt (limits_remove_folder ("/proc/self/fd"), 0);
+    cr_assert_lt (folder_remove ("/proc/self/fd"), 0);
 }
 
 Test (limits, other_descriptors_are_closed)

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "node/crew.h"
-#include "node/proctree.h"
+#include "proto/proctree.h"
 #include "node/segments.h"
 #include "proto/clock.h"
 

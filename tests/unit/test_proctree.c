@@ -8,7 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "node/proctree.h"
+#include "proto/proctree.h"
 
 /* Kill until nothing lives, for two seconds at most; reap. */
 static bool kill_all (pid_t root, bool with_root, const pid_t *spare, size_t nspare)

@@ -2,7 +2,7 @@
  * v. 2.0 (LICENSE). */
 
 #define _GNU_SOURCE 1
-#include "node/proctree.h"
+#include "proto/proctree.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -198,6 +198,64 @@ int proctree_kill (pid_t root, bool with_root, const pid_t *spare, size_t nspare
     free (old.all);
     free (now.all);
     return living;
+}
+
+void proctree_signal (pid_t root, int sig)
+{
+    snapshot_t now = {0};
+    kill (root, sig);
+    if (take_snapshot (&now) == 0) {
+        mark_members (&now, root, NULL, 0);
+        for (size_t i = 0; i < now.n; i++)
+            if (now.all[i].member && !now.all[i].zombie)
+                send_signal (&now.all[i], sig);
+    }
+    free (now.all);
+}
+
+/* A number of kB in a file of /proc, behind `key`; or, without one, the second number
+ * of the first line in pages. */
+static uint64_t read_memory (pid_t pid, const char *file, const char *key)
+{
+    char path[64], line[256];
+    unsigned long long kib = 0, pages = 0;
+    size_t length = key ? strlen (key) : 0;
+    snprintf (path, sizeof path, "/proc/%ld/%s", (long) pid, file);
+    FILE *f = fopen (path, "re");
+    while (f && fgets (line, sizeof line, f)) {
+        if (!key && sscanf (line, "%*u %llu", &pages) == 1)
+            break;
+        if (key && strncmp (line, key, length) == 0 &&
+            sscanf (line + length, "%llu", &kib) == 1)
+            break;
+    }
+    if (f)
+        fclose (f);
+    return key ? (uint64_t) kib << 10
+               : (uint64_t) pages * (uint64_t) sysconf (_SC_PAGESIZE);
+}
+
+uint64_t proctree_memory (pid_t root, uint64_t enough, unsigned *n)
+{
+    snapshot_t now = {0};
+    uint64_t sum = 0, exact = 0;
+    *n = 0;
+    if (take_snapshot (&now) == 0) {
+        mark_members (&now, root, NULL, 0);
+        process_t *self = find (&now, root);
+        if (self)
+            self->member = true;
+        for (size_t i = 0; i < now.n; i++)
+            if (now.all[i].member && !now.all[i].zombie) {
+                sum += read_memory (now.all[i].pid, "statm", NULL);
+                ++*n;
+            }
+        for (size_t i = 0; sum > enough && *n > 1 && i < now.n; i++)
+            if (now.all[i].member && !now.all[i].zombie)
+                exact += read_memory (now.all[i].pid, "smaps_rollup", "Pss:");
+    }
+    free (now.all);
+    return exact && exact < sum ? exact : sum;
 }
 
 int proctree_count (pid_t root, const pid_t *spare, size_t nspare)

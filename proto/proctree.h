@@ -8,11 +8,12 @@
  * nearest one. So whoever walks down from a subreaper by parent finds
  * everything (invariant I9).
  */
-#ifndef NODE_PROCTREE_H
-#define NODE_PROCTREE_H
+#ifndef PROTO_PROCTREE_H
+#define PROTO_PROCTREE_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Kill all living descendants of `root`, and `root` too if asked. They are
@@ -22,6 +23,14 @@
  * go, and one in an uninterruptible wait takes longer, so call until it is 0.
  * -1: the process table could not be read. */
 int proctree_kill (pid_t root, bool with_root, const pid_t *spare, size_t nspare);
+
+/* Send `root` and all its descendants a signal, such as SIGSTOP or SIGCONT. */
+void proctree_signal (pid_t root, int sig);
+
+/* Bytes that `root` and its descendants have in memory; what several share is counted
+ * once if the system can tell (it takes longer, so only above `enough`). Their number
+ * in *n. */
+uint64_t proctree_memory (pid_t root, uint64_t enough, unsigned *n);
 
 /* How many descendants of `root` live; zombies do not count. -1 as above. */
 int proctree_count (pid_t root, const pid_t *spare, size_t nspare);
