@@ -340,7 +340,8 @@ int runcmd_check (const run_options_t *o)
         return cmd_usage (o->command,
                           "--serial sends no message that --trace could record");
     sluice_error_t err = {0};
-    return resolve_endpoints (o->nodes, o->nnodes, &err) ? cmd_fail (o->command, &err) : 0;
+    return resolve_endpoints (o->nodes, o->nnodes, &err) ? cmd_fail (o->command, &err)
+                                                         : 0;
 }
 
 void runcmd_clear (run_options_t *o)
