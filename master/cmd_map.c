@@ -51,7 +51,6 @@ static const char HELP[] =
     "\n"
     "      --retries N        run one that failed again, N times (default 0)\n"
     "      --timeout SEC      end it and all it started after so long\n"
-    "      --memory SIZE      kill it when its processes together have more\n"
     "      --cores-per-task N cores that each one takes (default 1)\n"
     "      --max-row SIZE     largest row of an array (default 1M)\n"
     "      --env NAME         give it this variable of mine; may be repeated\n"

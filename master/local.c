@@ -3,20 +3,18 @@
 
 #include "master/local.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "proto/folder.h"
 
 struct local {
     pid_t pid;    /* -1: none */
@@ -29,41 +27,7 @@ struct local {
 };
 
 /* A node that dies again and again does so because of what it is given. */
-enum { READY_MS = 10000, STOP_MS = 10000, MOST_STARTS = 3, GRACE_S = 10 };
-
-static const char PREFIX[] = "sluice-run-";
-
-static int remove_entry (const char *path, const struct stat *st, int type,
-                         struct FTW *ftw)
-{
-    (void) st, (void) type, (void) ftw;
-    remove (path);
-    return 0;
-}
-
-/* Remove the folders of masters of this user that had no time to do so. A living one
- * has its folder locked, but for an instant after it made it. */
-static void sweep (const char *base)
-{
-    DIR *dir = opendir (base);
-    for (struct dirent *e; dir && (e = readdir (dir)) != NULL;) {
-        struct stat st;
-        if (strncmp (e->d_name, PREFIX, strlen (PREFIX)))
-            continue;
-        int fd = openat (dirfd (dir), e->d_name,
-                         O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        char *path = NULL;
-        if (fd >= 0 && fstat (fd, &st) == 0 && st.st_uid == geteuid () &&
-            st.st_mtime < time (NULL) - GRACE_S && flock (fd, LOCK_EX | LOCK_NB) == 0 &&
-            asprintf (&path, "%s/%s", base, e->d_name) > 0)
-            nftw (path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-        free (path);
-        if (fd >= 0)
-            close (fd);
-    }
-    if (dir)
-        closedir (dir);
-}
+enum { READY_MS = 10000, STOP_MS = 10000, MOST_STARTS = 3 };
 
 char *local_folder (sluice_error_t *err)
 {
@@ -71,18 +35,11 @@ char *local_folder (sluice_error_t *err)
     /* A Unix socket's path has room for 107 bytes; ours need about 40. */
     if (!base || !*base || strlen (base) > 60 || access (base, W_OK | X_OK))
         base = "/tmp";
-    sweep (base);
-    char *path = NULL;
-    if (asprintf (&path, "%s/%sXXXXXX", base, PREFIX) < 0 || !mkdtemp (path)) {
+    int lock; /* this process's to its end */
+    char *path = folder_make (base, "sluice-run-", &lock);
+    if (!path)
         sluice_fail (err, SLUICE_ESYSTEM, "cannot make a folder in %s: %s", base,
                      strerror (errno));
-        free (path);
-        return NULL;
-    }
-    /* The lock, and so the descriptor, is this process's to its end. */
-    int fd = open (path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0)
-        flock (fd, LOCK_SH);
     return path;
 }
 
@@ -90,7 +47,7 @@ void local_folder_remove (char **folder_p)
 {
     if (!*folder_p)
         return;
-    nftw (*folder_p, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    folder_remove (*folder_p);
     free (*folder_p);
     *folder_p = NULL;
 }

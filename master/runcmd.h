@@ -73,7 +73,7 @@ enum {
     "      --key FILE         the cluster key, if not in the share\n"                    \
     "      --window SIZE      result bytes held in memory here (64M, 1G)\n"              \
     "      --outbox SIZE      result bytes held by this machine's workers\n"             \
-    "      --memory SIZE      limit of a worker\n"                                       \
+    "      --memory SIZE      limit of a worker, or of a command and all it started\n"   \
     "      --confine          keep workers from writing outside their scratch folder\n"  \
     "      --write-rate SIZE  bytes per second at most, to spare a file server\n"        \
     "      --disk-wait SEC    wait so long for space on a full disk (default 600)\n"     \

@@ -192,6 +192,7 @@ static void free_crew (crew_t *self)
     close_fd (&self->err);
     close_fd (&self->epoll);
     close_fd (&self->bell);
+    close_fd (&self->lock);
     free (self->scratch);
     free (self->held);
     free (self->slots);
@@ -211,27 +212,23 @@ crew_t *crew_start (nursery_t *nursery, const crew_options_t *options,
     }
     self->nursery = nursery;
     self->id = ++nursery->last_id;
-    self->zygote = self->err = self->epoll = self->bell = -1;
+    self->zygote = self->err = self->epoll = self->bell = self->lock = -1;
     self->memory = options->memory;
     self->nslots = options->slots;
     self->segments = options->segments;
     self->segment_bytes = options->hello->segment;
     self->ntables = options->hello->ntables;
-    char scratch[4000];
-    int n = snprintf (scratch, sizeof scratch, "%s/sluice-XXXXXX", options->scratch);
-    if (n < 0 || (size_t) n >= sizeof scratch || !mkdtemp (scratch)) {
+    self->scratch = folder_make (options->scratch, "sluice-scratch-", &self->lock);
+    if (!self->scratch) {
         sluice_fail (err, SLUICE_ESYSTEM, "cannot make a scratch folder in %s: %s",
                      options->scratch, strerror (errno));
         free_crew (self);
         return NULL;
     }
-    self->scratch = strdup (scratch);
-    if (!self->scratch)
-        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    if (!self->scratch || nursery_enlist (nursery, self, err) < 0 ||
-        launch (self, options, scratch, err) < 0) {
+    if (nursery_enlist (nursery, self, err) < 0 ||
+        launch (self, options, self->scratch, err) < 0) {
         nursery_strike (nursery, self);
-        rmdir (scratch);
+        rmdir (self->scratch);
         free_crew (self);
         return NULL;
     }

@@ -102,6 +102,7 @@ struct crew {
     bool ended, gone; /* the spawner's reports */
     int status;       /* of the zygote */
     char *scratch;
+    int lock;      /* of scratch: see folder_make */
     bool deserted; /* the spawner died: its duties are ours */
     char note[400];
     char reason[1100]; /* of the event that was given last */

@@ -4,13 +4,61 @@
 #define _GNU_SOURCE 1
 #include "proto/folder.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { GRACE_S = 10 };
+
+/* A living owner has its folder locked, but for an instant after it made it. */
+static void sweep (const char *base, const char *prefix)
+{
+    DIR *dir = opendir (base);
+    for (struct dirent *e; dir && (e = readdir (dir)) != NULL;) {
+        struct stat st;
+        if (strncmp (e->d_name, prefix, strlen (prefix)))
+            continue;
+        int fd = openat (dirfd (dir), e->d_name,
+                         O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        char *path = NULL;
+        if (fd >= 0 && fstat (fd, &st) == 0 && st.st_uid == geteuid () &&
+            st.st_mtime < time (NULL) - GRACE_S && flock (fd, LOCK_EX | LOCK_NB) == 0 &&
+            asprintf (&path, "%s/%s", base, e->d_name) > 0)
+            folder_remove (path);
+        free (path);
+        if (fd >= 0)
+            close (fd);
+    }
+    if (dir)
+        closedir (dir);
+}
+
+char *folder_make (const char *base, const char *prefix, int *lock)
+{
+    char *path = NULL;
+    sweep (base, prefix);
+    if (asprintf (&path, "%s/%sXXXXXX", base, prefix) < 0)
+        return NULL;
+    if (!mkdtemp (path)) {
+        free (path);
+        return NULL;
+    }
+    /* Where nothing can be locked nobody finds that it is not. */
+    *lock = open (path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock >= 0)
+        flock (*lock, LOCK_SH);
+    return path;
+}
 
 static bool nothing_changed;
 

@@ -6,6 +6,11 @@
 #ifndef PROTO_FOLDER_H
 #define PROTO_FOLDER_H
 
+/* Make a folder BASE/PREFIXxxxxxx for this user alone; its path, from malloc. It is
+ * locked for as long as `*lock`, a descriptor, is open, and those with this prefix that
+ * nobody has locked are removed: their owners had no time to. NULL on error, errno. */
+char *folder_make (const char *base, const char *prefix, int *lock);
+
 /* Remove a folder and all that is in it; links are not followed, and other
  * file systems not entered. 0 also if it is not there. */
 int folder_remove (const char *path);

@@ -152,6 +152,16 @@ for victim in spawner agent; do
     check "$victim killed: it is said" grep -q 'lost node' "$dir/$victim.err"
 done
 
+# All of it at once: what they leave goes with the next run.
+begin all
+for i in 1 2 3; do ours | xargs -r kill -KILL; done 2>/dev/null
+wait $master 2>/dev/null || true
+check 'no process' wait_for 10 no_process
+check 'a scratch folder is left' touch -d '1 minute ago' "$dir"/tmp/sluice-scratch-* \
+    "$dir"/run/sluice-run-*
+good after "$dir/hunted.ini"
+nothing_left 'the run after'
+
 # A kernel that cannot even begin: the reason in a line, and no output, so that the next
 # run may have its name. One that calls exit in the master must not look like success.
 for how in '--cores 2' --serial; do
