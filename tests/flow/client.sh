@@ -9,19 +9,8 @@
 # shellcheck source=tests/flow/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-cd "$dir"
-export SLUICE=$binary
-player=$built/tests/tools/client_play
-# play NAME ARGS...: NAME.out, and its exit status in $status
-play () {
-    local as=$1
-    shift
-    status=0
-    FLOW_MARK=$dir "$player" --log "$dir/$as.log" "$@" >"$as.out" 2>"$as.err" || status=$?
-    check "$as: a sanitizer has something to say: $(cat "$as.err" "$as.log")" \
-        sound "$as.err" "$as.log"
-}
-sound () { ! cat "$@" 2>/dev/null | grep -q 'Sanitizer\|runtime error'; }
+# shellcheck source=tests/flow/libclient.sh
+. "$flow/libclient.sh"
 # fine NAME ARGS...: the same, and it must be complete
 fine () {
     play "$@"

@@ -9,20 +9,10 @@
 # shellcheck source=tests/flow/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-cd "$dir"
-export SLUICE=$binary
-player=$built/tests/tools/client_play
+# shellcheck source=tests/flow/libclient.sh
+. "$flow/libclient.sh"
 [ -x "$built/tests/tools/.libs/client_play" ] && player=$built/tests/tools/.libs/client_play
 export LD_LIBRARY_PATH=$built/.libs
-play () { # NAME ARGS...
-    local as=$1
-    shift
-    status=0
-    FLOW_MARK=$dir "$player" --log "$dir/$as.log" "$@" >"$as.out" 2>"$as.err" || status=$?
-    check "$as: a sanitizer has something to say: $(cat "$as.err" "$as.log")" \
-        sound "$as.err" "$as.log"
-}
-sound () { ! cat "$@" 2>/dev/null | grep -q 'Sanitizer\|runtime error'; }
 begin () { # NAME ARGS...: in the background, $program
     local as=$1
     shift

@@ -86,6 +86,15 @@ run () {
         tail -n 5 "$dir/$as.err" >&2
     fi
 }
+# map NAME ARGS...: the same for sluice map
+map () {
+    local as=$1
+    shift
+    rm -f "$dir/$as.h5"
+    status=0
+    sluice map -q --json -o "$dir/$as.h5" "$@" >"$dir/$as.json" 2>"$dir/$as.err" </dev/null ||
+        status=$?
+}
 # good NAME JOB ARGS...: run it, and it must be complete; its digest in $digest
 good () {
     run "$@"

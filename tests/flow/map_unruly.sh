@@ -13,15 +13,6 @@ mb=1024
 mkdir "$dir/work"
 cd "$dir/work"
 
-# map NAME ARGS...: status in $status
-map () {
-    local as=$1
-    shift
-    rm -f "$dir/$as.h5"
-    status=0
-    sluice map -q --json -o "$dir/$as.h5" "$@" >"$dir/$as.json" 2>"$dir/$as.err" </dev/null ||
-        status=$?
-}
 good () {
     map "$@"
     [ $status = 0 ] || { tail -n 5 "$dir/$1.err" >&2; fail "map $1: exit status $status"; }

@@ -128,10 +128,11 @@ static void nap (uint64_t ms)
 
 static void hang (const play_t *play)
 {
-    printf ("hangs\n");
     fflush (stdout);
     if (play->fork && fork () == 0) /* it holds our socket, too */
         nap (3600000);
+    printf ("hangs\n"); /* and is there: who reads this may kill us */
+    fflush (stdout);
     for (;;)
         pause ();
 }
