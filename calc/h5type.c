@@ -116,6 +116,8 @@ static hid_t record_type (const sluice_dtype_t *dtype, sluice_error_t *err)
         if (field < 0 || H5Tinsert (type, f->name, f->offset, field) < 0) {
             if (field >= 0)
                 h5_fail (err, SLUICE_EINPUT, "field %s", f->name);
+            else
+                sluice_fail_at (err, "field %s", f->name);
             H5Tclose (type);
             type = -1;
         }
@@ -157,8 +159,9 @@ static hid_t element_type (const sluice_dtype_t *dtype, sluice_error_t *err)
     }
     if (type < 0)
         sluice_fail (err, SLUICE_EINPUT,
-                     "dtype %c%zu has no HDF5 type of the same bytes%s", dtype->kind,
-                     dtype->itemsize, dtype->kind == 'U' ? "; use S, holding UTF-8" : "");
+                     "dtype %c%c%zu has no HDF5 type of the same bytes%s", dtype->order,
+                     dtype->kind, dtype->itemsize / (dtype->kind == 'U' ? 4 : 1),
+                     dtype->kind == 'U' ? "; use S, holding UTF-8" : "");
     return type;
 }
 

@@ -222,6 +222,12 @@ class Place:
             env=dict(self.env, **env), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
+    def sluice(self, *args):
+        """Any command, to its end."""
+        return subprocess.run([self.binary, *args], env=self.env, text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+
     def run(self, job, output, *args, **env):
         process = self.start(job, output, *args, **env)
         out, err = process.communicate()

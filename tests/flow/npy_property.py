@@ -16,51 +16,10 @@ import tempfile
 import h5py
 import numpy as np
 
+from randomtypes import PLAIN, fill, random_dtype, same
+
 SLUICE = os.environ.get('SLUICE') or os.path.join(os.environ['top_builddir'], 'sluice')
 SMALL = os.environ.get('SLUICE_TEST_SCALE') == 'small'
-
-PLAIN = ['<i1', '<i2', '<i4', '<i8', '<u1', '<u2', '<u4', '<u8', '>i2', '>i4', '>i8',
-         '>u2', '>u4', '>u8', '<f2', '<f4', '<f8', '>f2', '>f4', '>f8', '<f16', '|b1',
-         '<c8', '<c16', '>c8', '>c16', '|S1', '|S7', '<U1', '<U5', '>U3', '<M8[us]',
-         '<M8[D]', '<M8[25s]', '>M8[ns]', '<m8[ms]', '<m8[h]']
-NAMES = ['x', 'y', 'gmv_SA(1.0)', 'a:b', 'Köln', 'it\'s', 'with space', '{}', '#', '地震']
-
-
-def fill(rng, dtype, shape):
-    """Any bits that a value of this dtype can have."""
-    if dtype.subdtype:
-        base, inner = dtype.subdtype
-        return fill(rng, base, shape + inner)
-    a = np.zeros(shape, dtype)
-    if dtype.names:
-        for name in dtype.names:
-            a[name] = fill(rng, dtype[name], shape)
-        return a
-    n = a.size
-    if dtype.kind == 'U':
-        chars = [chr(c) for c in (0x41, 0xe9, 0x7ff, 0x20ac, 0xffff, 0x10000, 0x10ffff, 0x20)]
-        width = dtype.itemsize // 4
-        for i in np.ndindex(a.shape):
-            a[i] = ''.join(rng.choice(chars) for _ in range(rng.randrange(width + 1)))
-    elif dtype.kind == 'b':
-        a[...] = np.array([rng.randrange(2) for _ in range(n)], bool).reshape(shape)
-    elif dtype.itemsize == 16 and dtype.kind == 'f':  # 6 bytes of it are no value
-        a[...] = np.array([rng.uniform(-1, 1) for _ in range(n)]).reshape(shape)
-    else:
-        raw = bytes(rng.randrange(256) for _ in range(n * dtype.itemsize))
-        a[...] = np.frombuffer(raw, dtype, n).reshape(shape)
-    return a
-
-
-def random_dtype(rng, depth=0):
-    if depth < 3 and rng.random() < 0.5:
-        names = rng.sample(NAMES, rng.randrange(1, 5))
-        fields = [(name, random_dtype(rng, depth + 1)) for name in names]
-        fields = [f if rng.random() < 0.7 else f + ((rng.randrange(1, 4), 2)[:rng.randrange(1, 3)],)
-                  for f in fields]
-        return np.dtype(fields, align=rng.random() < 0.5)
-    return np.dtype(rng.choice(PLAIN))
-
 
 def arrays(rng):
     for text in PLAIN:
@@ -82,41 +41,6 @@ def arrays(rng):
         shape = tuple(rng.randrange(1, 4) for _ in range(rng.randrange(1, 3)))
         a = fill(rng, random_dtype(rng), shape)
         yield np.asfortranarray(a) if rng.random() < 0.2 else a
-
-
-def leaves(a, path=()):
-    """All that lies in an array, without the gaps between fields."""
-    if a.dtype.names:
-        for name in a.dtype.names:
-            yield from leaves(a[name], path + (name,))
-    else:
-        yield path, a
-
-
-def as_bytes(a):
-    """U as UTF-8, what was one row as one, V as bytes; little or big as it is."""
-    if a.dtype.kind == 'U':
-        return [s.encode() for s in a.ravel().tolist()]
-    if a.dtype.kind == 'S':
-        return a.ravel().tolist()
-    if a.dtype.kind == 'f' and a.dtype.itemsize == 16:
-        return [b[:10] for b in np.ascontiguousarray(a).ravel().view('V16').tolist()]
-    return np.ascontiguousarray(a).tobytes()
-
-
-def same(want, got, where):
-    want = np.atleast_1d(want)
-    w, g = list(leaves(want)), list(leaves(got))
-    assert [p for p, _ in w] == [p for p, _ in g], (where, want.dtype, got.dtype)
-    for (path, a), (_, b) in zip(w, g):
-        if a.dtype.kind == 'U':
-            assert b.dtype.kind == 'S', (where, path, b.dtype)
-        elif a.dtype.kind == 'V':
-            b = np.ascontiguousarray(b).view('V%d' % a.dtype.itemsize)[..., 0]
-        else:
-            assert a.dtype == b.dtype, (where, path, a.dtype, b.dtype)
-        assert a.shape == b.shape, (where, path, a.shape, b.shape)
-        assert as_bytes(a) == as_bytes(b), (where, path, a, b)
 
 
 def run(*args):

@@ -306,6 +306,12 @@ Test (h5array, refuses_what_hdf5_cannot_hold)
         cr_assert_lt (h5_type (array.dtype, &err), 0);
         sluice_array_clear (&array);
     }
+    cr_assert_eq (
+        sluice_array_make (&array, "{a:<u4, b:{fine:<u4, worse:>U5}}", 0, NULL, &err), 0);
+    cr_assert_lt (h5_type (array.dtype, &err), 0);
+    cr_assert_not_null (strstr (err.text, "field b: field worse: dtype >U5 has"), "%s",
+                        err.text);
+    sluice_array_clear (&array);
     cr_assert_eq (sluice_array_make (&array, "<f8", 0, NULL, &err), 0);
     cr_assert_eq (h5_write_array (file, "x", &array, &err), 0);
     cr_assert_eq (h5_write_array (file, "x", &array, &err), -1, "it is there already");
