@@ -134,7 +134,7 @@ def ours(line):
 
 
 came = sys.stdin.read().splitlines()
-got = plain(ours(line) for line in came if not re.match(r'\[[#.]+\] ', line))
+got = plain(ours(line) for line in came if not re.match(r'(\[[#.]+\])? *\d+ %  \d', line))
 want = plain(line for line in open(wanted, encoding='utf-8').read().splitlines())
 if not match(want, got):
     print('wanted:', *want, 'came:', *got, sep='\n  ')
