@@ -322,7 +322,8 @@ static int find (int folder, const char *program, const char *path, char *found,
         int how = try_file (folder, found);
         if (how == 0)
             return 0;
-        if (how == EACCES)
+        /* A folder of the PATH that we cannot look into says nothing of the program. */
+        if (how == EACCES && faccessat (folder, found, F_OK, 0) == 0)
             worst = how;
         at += n;
         if (*at == '\0')

@@ -207,7 +207,7 @@ mkdir "$dir/out/folder"
 refused 2 'folder' fine.ini -o "$dir/out/folder"
 refused 2 'folder' fine.ini -o "$dir/out/folder/"
 for input in rupture.xml ./rupture.xml "$dir/jobs/../jobs/rupture.xml"; do
-    cp rupture.xml "$dir/copy.xml"
+    cp -f rupture.xml "$dir/copy.xml"
     refused 2 'input.*rupture.xml|rupture.xml.*input' fine.ini --force -o "$input"
     check "$input is as it was" cmp rupture.xml "$dir/copy.xml"
 done

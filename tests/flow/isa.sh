@@ -9,6 +9,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 cp "$top"/calc/demo/northridge/{job_small.ini,rupture.xml} "$dir"
+chmod u+w "$dir/job_small.ini"
 sed -e 's/^gsim.*/gsim = BooreAtkinson2008/' -e 's/PGA, SA(1.0)/PGA, PGV, SA(0.3)/' \
     "$dir/job_small.ini" >"$dir/other.ini"
 printf '%s\n' 'reference_depth_to_1pt0km_per_sec = 120' >>"$dir/job_small.ini"
