@@ -15,6 +15,7 @@
 #include "master/feed.h"
 #include "master/resolve.h"
 #include "master/run.h"
+#include "proto/folder.h"
 
 /* sluice serve [WHAT]: run one map for the program at the other end of descriptor 3.
  * WHAT is for those who look at lists of processes. */
@@ -98,18 +99,12 @@ static int find_place (serve_t *self, job_t *job, sluice_error_t *err)
         base = "/var/tmp"; /* may be large, and is on a disk */
     free (job->output);
     job->output = NULL;
-    if (asprintf (&self->folder, "%s/sluice-XXXXXX", base) < 0) {
-        self->folder = NULL;
-        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    }
-    if (!mkdtemp (self->folder)) {
-        sluice_fail (err, SLUICE_EOUTPUT,
-                     "cannot make a folder in %s: %s; name an output", base,
-                     strerror (errno));
-        free (self->folder);
-        self->folder = NULL;
-        return -1;
-    }
+    int lock; /* this process's to its end */
+    self->folder = folder_make (base, "sluice-map-", &lock);
+    if (!self->folder)
+        return sluice_fail (err, SLUICE_EOUTPUT,
+                            "cannot make a folder in %s: %s; name an output", base,
+                            strerror (errno));
     if (asprintf (&job->output, "%s/map.h5", self->folder) < 0) {
         job->output = NULL;
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
