@@ -130,8 +130,10 @@ def main():
             else:
                 whole += 1
                 best.append(items)
-        # The instants of snapshots differ a little from run to run.
-        assert max(best) == 36 and best[0] == 0, best
+        # The instants of snapshots differ a little from run to run, and places
+        # left out may be those after the last one.
+        assert max(best) == 36 or every > 1, best
+        assert best[0] < 36, best
         assert len(set(best)) >= 3, 'too few states: %s' % sorted(set(best))
         assert died * every >= 90, 'only %d places' % died
         print('died at %d places: no file yet %d, whole and right %d, with %s items' % (
