@@ -154,16 +154,18 @@ static int cancel_runs (survey_t *survey, const wanted_t *wanted, sluice_error_t
 /* What the master said of one task. True: it was cancelled. */
 static bool report_task (const char *task)
 {
-    char where[32], host[65];
+    char where[32], host[65], other[65];
     uint64_t first = json_count (json_member (task, "first"));
     uint64_t stop = json_count (json_member (task, "stop"));
     bool cancelled = json_is_true (json_member (task, "cancelled"));
     json_string (json_member (task, "where"), where, sizeof where);
     json_string (json_member (task, "host"), host, sizeof host);
+    json_string (json_member (task, "other_host"), other, sizeof other);
     printf ("task %" PRIu64 ": ", json_count (json_member (task, "task")));
     if (cancelled)
-        printf ("cancelled; items %" PRIu64 " to %" PRIu64 " are failed%s%s\n", first,
-                stop - 1, *host ? "; it was at " : "", host);
+        printf ("cancelled; items %" PRIu64 " to %" PRIu64 " are failed%s%s%s%s\n", first,
+                stop - 1, *host ? "; it was at " : "", host, *other ? " and " : "",
+                other);
     else if (strcmp (where, "delivered") == 0)
         puts ("not cancelled: its result is with the writer already");
     else

@@ -80,6 +80,10 @@ void explain_place (json_out_t *out, const links_t *links, sched_where_t where,
     json_add (out, ",\"attempt\":%u,\"first\":%" PRIu64 ",\"stop\":%" PRIu64 ",\"host\":",
               task->task.attempt, task->task.first, task->task.stop);
     json_add_text (out, host_of (links, task->node));
+    if (task->other == SCHED_NOBODY)
+        return;
+    json_add (out, ",\"other_attempt\":%u,\"other_host\":", task->other_attempt);
+    json_add_text (out, host_of (links, task->other));
 }
 
 typedef struct {
@@ -387,6 +391,9 @@ static void explain_wait_of (waits_t *waits, const view_t *v, sched_where_t wher
                       host_of (v->links, t->node));
         if (l && *outbox_waits (v, l, t->node))
             add_wait (waits, "%s: %s", l->host, outbox_waits (v, l, t->node));
+        if (t->other != SCHED_NOBODY)
+            add_wait (waits, "or for its other attempt, at %s: who is first counts",
+                      host_of (v->links, t->other));
         break;
     }
 }

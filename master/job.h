@@ -40,7 +40,7 @@ typedef struct {         /* the command line; zero: not given */
     uint64_t window, outbox, memory; /* bytes */
     uint64_t rate;                   /* of writing, bytes per second */
     unsigned cores;                  /* slots of the embedded node */
-    bool force, serial, json, quiet, no_local, no_network, fail_fast, confine;
+    bool force, serial, json, quiet, no_local, no_network, fail_fast, no_copies, confine;
     double disk_wait;   /* seconds */
     uint64_t node_wait; /* ms that there may be no node; 0: FIRST_NODE_MS */
     bool nameless;      /* the output loses its name as soon as it is there */

@@ -13,7 +13,7 @@
 #include "master/run.h"
 #include "proto/clock.h"
 
-enum { MAX_LINKS = 4096, RECEIVE_AT_ONCE = 64, TOLD_LACKS = 64 };
+enum { MAX_LINKS = 4096, RECEIVE_AT_ONCE = 64, TOLD_LACKS = 64, COPY_MS = 100 };
 
 struct links {
     const job_t *job;
@@ -33,6 +33,7 @@ struct links {
     links_news_fn *news;
     void *news_arg;
     bool stopped, paused;
+    int64_t copied; /* when a copy was last looked for */
 };
 
 links_t *links_new (void *context, const job_t *job, gate_t *gate, sched_t *sched,
@@ -287,15 +288,25 @@ void links_destroy (links_t **self_p, const char *why)
     *self_p = NULL;
 }
 
+/* Nothing of this attempt is wanted any more. */
+static void revoke (links_t *self, unsigned node, const task_t *task)
+{
+    task_t copy = *task;
+    if (links_at (self, node))
+        send_to (self, &self->links[node],
+                 &(msg_t){.type = MSG_REVOKE, .tasks = {.ntasks = 1, .tasks = &copy}});
+    if (task->task) /* else nobody was ever to compute it */
+        wthread_drop (self->writer, task->task, task->attempt);
+}
+
 /* Nothing of this task is wanted, and these items of it have failed for good. */
 static void give_up (links_t *self, const sched_task_t *t, uint64_t first, uint64_t stop)
 {
-    task_t task = t->task;
-    if (links_at (self, t->node))
-        send_to (self, &self->links[t->node],
-                 &(msg_t){.type = MSG_REVOKE, .tasks = {.ntasks = 1, .tasks = &task}});
-    if (task.task) /* else nobody was ever to compute it */
-        wthread_drop (self->writer, task.task, task.attempt);
+    task_t task = t->task, other = task;
+    other.attempt = t->other_attempt;
+    revoke (self, t->node, &task);
+    if (t->other != SCHED_NOBODY)
+        revoke (self, t->other, &other);
     msg_failed_t failed = {.task = task.task,
                            .attempt = task.attempt,
                            .item = first,
@@ -613,8 +624,13 @@ static bool on_piece (links_t *self, zmq_msg_t frame[2])
         gate_written (self->gate, cost);
         return false;
     }
-    if (piece.kind == PIECE_DONE)
-        sched_delivered (self->sched, node, piece.task, piece.attempt);
+    if (piece.kind == PIECE_DONE) {
+        task_t late;
+        unsigned other =
+            sched_delivered (self->sched, node, piece.task, piece.attempt, &late);
+        if (other != SCHED_NOBODY)
+            revoke (self, other, &late);
+    }
     return true;
 }
 
@@ -657,6 +673,14 @@ void links_receive (links_t *self)
 
 /* ---- by time ---------------------------------------------------------------------- */
 
+static void send_tasks (links_t *self, link_t *l, size_t n, task_t *tasks)
+{
+    send_to (self, l,
+             &(msg_t){.type = MSG_ASSIGN,
+                      .tasks = {.before = l->assigned, .ntasks = n, .tasks = tasks}});
+    l->assigned += n;
+}
+
 static void assign (links_t *self, link_t *l, int64_t now)
 {
     unsigned node = (unsigned) (l - self->links);
@@ -667,12 +691,8 @@ static void assign (links_t *self, link_t *l, int64_t now)
     while (n < sizeof tasks / sizeof *tasks && l->assigned + n < l->credit &&
            sched_next (self->sched, node, (double) now * 1e-3, &tasks[n]))
         n++;
-    if (n == 0)
-        return;
-    send_to (self, l,
-             &(msg_t){.type = MSG_ASSIGN,
-                      .tasks = {.before = l->assigned, .ntasks = n, .tasks = tasks}});
-    l->assigned += n;
+    if (n > 0)
+        send_tasks (self, l, n, tasks);
 }
 
 /* Some node has a free slot and nothing is pending: take from the slowest. */
@@ -687,6 +707,26 @@ static void shed (links_t *self, int64_t now)
     if (idle && sched_shed (self->sched, (double) now * 1e-3, &node, &task))
         send_to (self, &self->links[node],
                  &(msg_t){.type = MSG_SHED, .tasks = {.ntasks = 1, .tasks = &task}});
+}
+
+/* And what cannot be taken is computed there too; the first that is done counts. */
+static void copy (links_t *self, int64_t now)
+{
+    task_t task;
+    if (self->paused || now - self->copied < COPY_MS)
+        return;
+    self->copied = now;
+    for (unsigned i = 0; i < self->nlinks; i++) {
+        link_t *l = &self->links[i];
+        if (l->state == LINK_READY && gate_wants (self->gate, i))
+            sched_hindered (self->sched, i, (double) now * 1e-3);
+    }
+    for (unsigned i = 0; i < self->nlinks; i++) {
+        link_t *l = &self->links[i];
+        while (l->state == LINK_READY && l->credit > l->assigned &&
+               sched_copy (self->sched, i, (double) now * 1e-3, &task))
+            send_tasks (self, l, 1, &task);
+    }
 }
 
 static void tick_link (links_t *self, link_t *l, int64_t now)
@@ -746,6 +786,7 @@ void links_tick (links_t *self, int64_t now)
         if (self->links[i].state)
             tick_link (self, &self->links[i], now);
     shed (self, now);
+    copy (self, now);
 }
 
 void links_written (links_t *self, const wthread_event_t *event)

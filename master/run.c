@@ -628,7 +628,8 @@ static int set_up (run_t *self, sluice_error_t *err)
     self->gate = gate_new (job->options.window);
     self->sched = sched_new (&(sched_options_t){.items = job->plan->items,
                                                 .items_per_task = job->items_per_task,
-                                                .crash_limit = job->crash_limit});
+                                                .crash_limit = job->crash_limit,
+                                                .no_copies = job->options.no_copies});
     if (writer)
         self->writer = wthread_new (writer, job->options.disk_wait, err);
     if (self->writer && self->context && self->gate && self->sched)
@@ -689,6 +690,7 @@ static void fill_result (run_t *self, run_result_t *r)
     r->done = self->whole ? c.done : r->totals.items; /* what the file has */
     r->failed = c.failed;
     r->retried = c.retried;
+    r->copies = c.copies;
     memcpy (r->failed_items, self->failed_items, sizeof r->failed_items);
     r->nfailed_items = self->nfailed_items;
     r->stale_frames = nodes.stale_frames;

@@ -17,9 +17,9 @@
 enum { RUN_NAMED_FAILURES = 10 }; /* the rest is in the output */
 
 typedef struct {
-    const char *status;                        /* complete, failed, cancelled, stopped */
-    uint64_t tasks, done, failed, retried;     /* tasks cut; items failed for good */
-    uint64_t failed_items[RUN_NAMED_FAILURES]; /* the first that failed for good */
+    const char *status; /* complete, failed, cancelled, stopped */
+    uint64_t tasks, done, failed, retried, copies; /* tasks cut; items failed for good */
+    uint64_t failed_items[RUN_NAMED_FAILURES];     /* the first that failed for good */
     unsigned nfailed_items;
     uint64_t stale_frames, malformed, zap_refused;
     double seconds;

@@ -95,6 +95,9 @@ int runcmd_take (run_options_t *o, int option, const char *value)
     case RUNCMD_FAIL_FAST:
         o->fail_fast = true;
         break;
+    case RUNCMD_NO_COPIES:
+        o->no_copies = true;
+        break;
     case RUNCMD_JSON:
         o->json = true;
         break;
@@ -151,16 +154,17 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
     fprintf (
         summary,
         "{\"run\":\"%s\",\"status\":\"%s\",\"tasks\":%llu,\"done\":%llu,\"failed\":%llu,"
-        "\"retried\":%llu,\"rows\":%llu,\"bytes\":%llu,\"seconds\":%.3f,\"mb_per_s\":%."
+        "\"retried\":%llu,\"copies\":%llu,\"rows\":%llu,\"bytes\":%llu,\"seconds\":%.3f,"
+        "\"mb_per_s\":%."
         "1f,"
         "\"nodes\":%u,\"cores\":%u,\"window\":%llu,\"peak_rss\":%llu,\"peak_held\":%llu,"
         "\"stale_frames\":%llu,\"malformed\":%llu,\"refused\":%llu,\"isa\":",
         job->run_name, r->status, (unsigned long long) r->tasks,
         (unsigned long long) r->done, (unsigned long long) r->failed,
-        (unsigned long long) r->retried, (unsigned long long) r->totals.rows,
-        (unsigned long long) r->totals.bytes, r->seconds,
-        r->seconds > 0 ? (double) r->totals.bytes / r->seconds * 1e-6 : 0.0, r->nodes,
-        r->cores, (unsigned long long) r->window,
+        (unsigned long long) r->retried, (unsigned long long) r->copies,
+        (unsigned long long) r->totals.rows, (unsigned long long) r->totals.bytes,
+        r->seconds, r->seconds > 0 ? (double) r->totals.bytes / r->seconds * 1e-6 : 0.0,
+        r->nodes, r->cores, (unsigned long long) r->window,
         (unsigned long long) usage.ru_maxrss * 1024, (unsigned long long) r->peak_held,
         (unsigned long long) r->stale_frames, (unsigned long long) r->malformed,
         (unsigned long long) r->zap_refused);

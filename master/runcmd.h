@@ -30,6 +30,7 @@ enum {
     RUNCMD_RATE,
     RUNCMD_DISK_WAIT,
     RUNCMD_FAIL_FAST,
+    RUNCMD_NO_COPIES,
     RUNCMD_TRACE,
     RUNCMD_JSON,
     RUNCMD_MORE /* options of one command alone begin here */
@@ -55,6 +56,7 @@ enum {
         {"write-rate", required_argument, NULL, RUNCMD_RATE},                            \
         {"disk-wait", required_argument, NULL, RUNCMD_DISK_WAIT},                        \
         {"fail-fast", no_argument, NULL, RUNCMD_FAIL_FAST},                              \
+        {"no-copies", no_argument, NULL, RUNCMD_NO_COPIES},                              \
         {"trace", required_argument, NULL, RUNCMD_TRACE},                                \
         {"json", no_argument, NULL, RUNCMD_JSON}, {"quiet", no_argument, NULL, 'q'},     \
         {"help", no_argument, NULL, 'h'},
@@ -79,6 +81,7 @@ enum {
     "      --disk-wait SEC    wait so long for space on a full disk (default 600)\n"     \
     "      --trace FILE       record every message, for: sluice trace FILE\n"            \
     "      --fail-fast        stop at the first item that failed for good\n"             \
+    "      --no-copies        begin no task again elsewhere because it takes long\n"       \
     "      --json             end with one JSON object on stdout\n"                      \
     "  -q, --quiet            no progress\n"                                             \
     "  -h, --help\n"

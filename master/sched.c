@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A copy is made of a task that is expected to run for so many times as long as the
+ * copy will. Between equal nodes: of one that has taken three times what it should. */
+#define COPY_GAIN 1.5
+
 typedef struct {
     uint64_t first, stop;
     unsigned failures;
@@ -17,7 +21,10 @@ typedef struct {
     task_t task;
     unsigned failures;
     double started;
-    bool shed, delivered;
+    double shed; /* when a part of it was asked for; 0: never */
+    bool delivered;
+    bool twin;       /* another attempt of it runs elsewhere */
+    uint32_t latest; /* the last attempt that was made of it */
 } running_t;
 
 typedef struct {
@@ -28,7 +35,8 @@ typedef struct {
 typedef struct {
     bool used;
     unsigned slots;
-    double pace; /* seconds per item; 0: not known */
+    double pace;     /* seconds per item; 0: not known */
+    double hindered; /* when its results last waited for credit */
     running_list_t running;
 } node_t;
 
@@ -136,12 +144,42 @@ static running_t *list_find (const running_list_t *list, uint64_t task, uint32_t
     return NULL;
 }
 
-/* Take the running task `r` off its list. */
+/* The other attempt that runs of the task of `r`, where it runs, and its list; NULL:
+ * there is none. */
+static running_t *find_twin (const sched_t *self, const running_t *r, unsigned *node,
+                             running_list_t **list)
+{
+    *node = SCHED_NOBODY;
+    for (unsigned i = 0; r->twin && i < self->nnodes; i++) {
+        *list = &self->nodes[i].running;
+        for (size_t k = 0; k < (*list)->n; k++) {
+            running_t *other = &(*list)->tasks[k];
+            if (other != r && other->task.task == r->task.task) {
+                *node = i;
+                return other;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Take the running task `r` off its list. While another attempt of it runs, `twin` is
+ * set in what is returned, and its items are running still. */
 static running_t remove_running (sched_t *self, running_list_t *list, running_t *r)
 {
     running_t taken = *r;
-    self->counts.running -= taken.task.stop - taken.task.first;
-    self->counts.tasks_running--;
+    running_list_t *at;
+    unsigned node;
+    running_t *twin = find_twin (self, r, &node, &at);
+    if (twin) {
+        twin->twin = false;
+        twin->latest = taken.latest;
+        if (twin->failures < taken.failures)
+            twin->failures = taken.failures;
+    } else {
+        self->counts.running -= taken.task.stop - taken.task.first;
+        self->counts.tasks_running--;
+    }
     *r = list->tasks[--list->n];
     return taken;
 }
@@ -161,8 +199,10 @@ void sched_leave (sched_t *self, unsigned node, sched_task_fn *dropped, void *ar
         running_t r = remove_running (self, list, last);
         if (dropped)
             dropped (arg, &r.task);
+        if (r.twin)
+            continue;
         push_range (self, (range_t){r.task.first, r.task.stop, r.failures, r.task.task,
-                                    r.task.attempt});
+                                    r.latest});
         self->counts.retried++;
     }
     free (list->tasks);
@@ -207,8 +247,10 @@ bool sched_next (sched_t *self, unsigned node, double now, task_t *task)
         cut.attempt = 1;
         range->task = 0; /* what is left of it is another task too */
     }
-    if (list_add (&n->running,
-                  (running_t){.task = cut, .failures = failures, .started = now}))
+    if (list_add (&n->running, (running_t){.task = cut,
+                                           .failures = failures,
+                                           .started = now,
+                                           .latest = cut.attempt}))
         return false;
     if (whole)
         self->npending--;
@@ -238,12 +280,20 @@ const task_t *sched_running (const sched_t *self, unsigned node, uint64_t task,
     return r && !r->delivered ? &r->task : NULL;
 }
 
-void sched_delivered (sched_t *self, unsigned node, uint64_t task, uint32_t attempt)
+unsigned sched_delivered (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
+                          task_t *late)
 {
     node_t *n = find_node (self, node);
     running_t *r = n ? list_find (&n->running, task, attempt) : NULL;
-    if (r)
-        r->delivered = true;
+    running_list_t *at;
+    unsigned other = SCHED_NOBODY;
+    if (!r)
+        return SCHED_NOBODY;
+    r->delivered = true;
+    running_t *twin = find_twin (self, r, &other, &at);
+    if (twin)
+        *late = remove_running (self, at, twin).task;
+    return other;
 }
 
 static double mix (double old, double fresh)
@@ -282,19 +332,21 @@ int sched_failed (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
     running_t *found = find_running (self, node, task, attempt, &list);
     if (!found)
         return -1;
+    unsigned failures = ++found->failures;
     running_t r = remove_running (self, list, found);
     *first = r.task.first;
     *stop = r.task.stop;
     uint64_t items = r.task.stop - r.task.first;
-    unsigned failures = r.failures + 1;
+    if (r.twin)
+        return 0; /* the other attempt may do better */
     if (items == 1 && failures >= self->options.crash_limit) {
         self->counts.failed++;
         return 1;
     }
     self->counts.retried++;
     if (items == 1) {
-        push_range (self, (range_t){r.task.first, r.task.stop, failures, r.task.task,
-                                    r.task.attempt});
+        push_range (
+            self, (range_t){r.task.first, r.task.stop, failures, r.task.task, r.latest});
         return 0;
     }
     if (item <= r.task.first || item >= r.task.stop) {
@@ -325,7 +377,8 @@ bool sched_shed (sched_t *self, double now, unsigned *node, task_t *task)
             running_t *r = &n->running.tasks[k];
             uint64_t items = r->task.stop - r->task.first;
             double age = now - r->started;
-            if (r->shed || r->delivered || items < 2 || age < 0.5 * self->options.target)
+            if (r->shed > 0 || r->delivered || r->twin || items < 2 ||
+                age < 0.5 * self->options.target)
                 continue;
             /* With no pace known, a task that runs for long is as long again. */
             double left = pace > 0 ? pace * (double) items - age : age;
@@ -340,8 +393,79 @@ bool sched_shed (sched_t *self, double now, unsigned *node, task_t *task)
     }
     if (!best)
         return false;
-    best->shed = true;
+    best->shed = now;
     *task = best->task;
+    return true;
+}
+
+/* ---- copies --------------------------------------------------------------- */
+
+void sched_hindered (sched_t *self, unsigned node, double now)
+{
+    node_t *n = find_node (self, node);
+    if (n)
+        n->hindered = now;
+}
+
+/* What can be cut is asked for its rest first; and where one attempt has failed, the
+ * next must not be for ever the other of a pair. */
+static bool may_copy (const sched_t *self, const running_t *r, double now)
+{
+    bool cut = r->task.stop - r->task.first > 1 && !self->options.items_per_task;
+    return !r->delivered && !r->twin && !r->failures &&
+           (!cut || (r->shed > 0 && now - r->shed > self->options.target));
+}
+
+/* Seconds by which node `to` would be done before this one is, if it began now:
+ * positive when that is worth the work. */
+static double gain (const sched_t *self, const node_t *to, const node_t *n,
+                    const running_t *r, double now)
+{
+    double items = (double) (r->task.stop - r->task.first);
+    double since = r->started > n->hindered ? r->started : n->hindered, age = now - since;
+    double there = (to->pace > 0 ? to->pace : self->pace) * items;
+    double left = (n->pace > 0 ? n->pace : self->pace) * items - age;
+    /* What takes longer than its pace promises goes on for half as long again. */
+    if (left < 0.5 * age)
+        left = 0.5 * age;
+    if (age < 0.5 * self->options.target || left < COPY_GAIN * there)
+        return 0;
+    return left - there;
+}
+
+bool sched_copy (sched_t *self, unsigned node, double now, task_t *task)
+{
+    node_t *to = find_node (self, node);
+    running_t *best = NULL;
+    double most = 0;
+    if (!to || self->npending > 0 || self->stopped || self->pace <= 0 ||
+        self->options.no_copies)
+        return false;
+    for (size_t i = 0; i < self->nnodes; i++) {
+        const node_t *n = &self->nodes[i];
+        for (size_t k = 0; n->used && n != to && k < n->running.n; k++) {
+            running_t *r = &n->running.tasks[k];
+            double g = may_copy (self, r, now) ? gain (self, to, n, r, now) : 0;
+            if (g > most) {
+                most = g;
+                best = r;
+            }
+        }
+    }
+    if (!best)
+        return false;
+    running_t copy = {.task = best->task,
+                      .failures = best->failures,
+                      .started = now,
+                      .twin = true,
+                      .latest = best->latest + 1};
+    copy.task.attempt = copy.latest;
+    if (list_add (&to->running, copy))
+        return false;
+    best->twin = true;
+    best->latest = copy.latest;
+    self->counts.copies++;
+    *task = copy.task;
     return true;
 }
 
@@ -357,7 +481,23 @@ static void describe (const sched_t *self, const running_t *r, unsigned node,
                           .node = node,
                           .failures = r->failures,
                           .started = r->started,
-                          .expected = pace * (double) (r->task.stop - r->task.first)};
+                          .expected = pace * (double) (r->task.stop - r->task.first),
+                          .other = SCHED_NOBODY};
+    running_list_t *at;
+    const running_t *twin = find_twin (self, r, &out->other, &at);
+    if (twin)
+        out->other_attempt = twin->task.attempt;
+}
+
+/* Take it off, and the other attempt with it. */
+static void remove_all (sched_t *self, running_list_t *list, running_t *r)
+{
+    running_list_t *at;
+    unsigned node;
+    running_t *twin = find_twin (self, r, &node, &at);
+    if (twin)
+        remove_running (self, at, twin);
+    remove_running (self, list, r);
 }
 
 static running_t *list_find_task (const running_list_t *list, uint64_t task)
@@ -379,7 +519,7 @@ typedef struct {
 static place_t locate (const sched_t *self, uint64_t task, sched_task_t *out)
 {
     memset (out, 0, sizeof *out);
-    out->node = SCHED_NOBODY;
+    out->node = out->other = SCHED_NOBODY;
     for (unsigned i = 0; i <= self->nnodes; i++) {
         /* the orphans come last */
         running_list_t *list = (running_list_t *) &self->orphans;
@@ -414,7 +554,7 @@ sched_where_t sched_cancel (sched_t *self, uint64_t task, sched_task_t *out)
     place_t place = locate (self, task, out);
     uint64_t items = out->task.stop - out->task.first;
     if (place.where == SCHED_RUNNING) {
-        remove_running (self, place.list, place.running);
+        remove_all (self, place.list, place.running);
         self->counts.failed += items;
     } else if (place.where == SCHED_PENDING) {
         self->npending--;
@@ -462,6 +602,7 @@ void sched_cancel_items (sched_t *self, uint64_t first, uint64_t stop, sched_cut
         push_rest (self, range.first, from, to, range.stop);
         out = (sched_task_t){.task = {range.task, range.attempt, range.first, range.stop},
                              .node = SCHED_NOBODY,
+                             .other = SCHED_NOBODY,
                              .failures = range.failures};
         cut (arg, &out, from, to);
     }
@@ -474,7 +615,7 @@ void sched_cancel_items (sched_t *self, uint64_t first, uint64_t stop, sched_cut
             if (r->delivered || from >= to)
                 continue;
             describe (self, r, node, &out);
-            remove_running (self, list, r);
+            remove_all (self, list, r);
             self->counts.failed += to - from;
             push_rest (self, out.task.first, from, to, out.task.stop);
             cut (arg, &out, from, to);

@@ -12,6 +12,10 @@
  * tried again; an item that failed alone `crash_limit` times is failed for
  * good. A node's loss puts its ranges back without blame.
  *
+ * At the end, when slots are idle, what runs slowly is taken back in part (SHED), and
+ * what cannot be cut gets a copy: a second attempt at another node. Whichever delivers
+ * first counts, the other is ended.
+ *
  * Single-threaded; owned by the control loop. Nodes are small numbers.
  */
 #ifndef MASTER_SCHED_H
@@ -26,6 +30,7 @@ typedef struct {
     uint64_t items_per_task; /* 0: guided */
     double target;           /* seconds a task should take; 0: 2.0 */
     unsigned crash_limit;    /* 0: 3 */
+    bool no_copies;
 } sched_options_t;
 
 typedef struct sched sched_t;
@@ -50,8 +55,11 @@ const task_t *sched_running (const sched_t *self, unsigned node, uint64_t task,
 
 /* Its last piece was handed to the writer: whatever becomes of the node, the
  * ledger will have it (sched_done) or the writer refuse it (sched_failed).
- * Until then it counts as running, and sched_leave leaves it alone. */
-void sched_delivered (sched_t *self, unsigned node, uint64_t task, uint32_t attempt);
+ * Until then it counts as running, and sched_leave leaves it alone. Returns the node
+ * that runs the other attempt of it, `late`, which is not wanted any more;
+ * SCHED_NOBODY as a rule. */
+unsigned sched_delivered (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
+                          task_t *late);
 
 /* The ledger has items task.first <= i < stop of this attempt, which took
  * `seconds`. What is left of its range is pending again. False: stale. */
@@ -60,7 +68,7 @@ bool sched_done (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
 
 /* The attempt ended without a result, at `item`. Fills the range it had.
  * Returns 1 when its items are failed for good (one item), 0 when they are
- * tried again, -1 when it is stale. */
+ * tried again or another attempt of them still runs, -1 when it is stale. */
 int sched_failed (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
                   uint64_t item, uint64_t *first, uint64_t *stop);
 
@@ -69,6 +77,16 @@ int sched_failed (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
  * started at least `target`/2 ago, asked only once. False: none. */
 bool sched_shed (sched_t *self, double now, unsigned *node, task_t *task);
 
+/* A copy for this node, which has a free slot, when nothing is pending: of the task at
+ * another node that this one would finish soonest before it, at most one of each task
+ * and none of what has failed before. False: none is worth it, or no task is done yet
+ * to judge by. */
+bool sched_copy (sched_t *self, unsigned node, double now, task_t *task);
+/* Results of this node wait for credit (invariant I2): how long its tasks have taken up
+ * to now says nothing. */
+void sched_hindered (sched_t *self, unsigned node, double now);
+
+enum { SCHED_NOBODY = INT32_MAX };
 typedef struct {
     task_t task;
     bool delivered;    /* the writer has all of it */
@@ -76,8 +94,9 @@ typedef struct {
     unsigned failures; /* attempts before, by its own fault */
     double started;    /* as `now` of sched_next */
     double expected;   /* seconds in all by its node's pace; 0: not known */
+    unsigned other;    /* node that another attempt of it runs at, or SCHED_NOBODY */
+    uint32_t other_attempt;
 } sched_task_t;
-enum { SCHED_NOBODY = INT32_MAX };
 
 typedef enum {
     SCHED_UNKNOWN, /* done, failed for good, or cut anew under other numbers */
@@ -89,7 +108,8 @@ typedef enum {
 
 /* Where this task is; `out` is filled as far as it applies. */
 sched_where_t sched_find (const sched_t *self, uint64_t task, sched_task_t *out);
-/* The same, and if it is PENDING or RUNNING its items are failed for good. */
+/* The same, and if it is PENDING or RUNNING its items are failed for good, and all
+ * attempts of it over. */
 sched_where_t sched_cancel (sched_t *self, uint64_t task, sched_task_t *out);
 
 /* Items first <= i < stop are not wanted any more: those that are pending or running
@@ -111,6 +131,7 @@ size_t sched_pending (const sched_t *self, task_t *ranges, size_t max);
 typedef struct {
     uint64_t items, pending, running, done, failed; /* items */
     uint64_t tasks_running, tasks_done, retried;    /* tasks */
+    uint64_t copies;                                /* made in all */
 } sched_counts_t;
 void sched_counts (const sched_t *self, sched_counts_t *counts);
 

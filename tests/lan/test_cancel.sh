@@ -5,7 +5,7 @@
 # Cancelled from a third host, everything of a run is gone everywhere within two
 # seconds: tasks that are queued, that run, that are half pushed; with a master that
 # lives, with one that was killed, and with one that is cut off. Some tasks alone can
-# be cancelled, too; and the runs are seen from there.
+# be cancelled, too, one that runs at two nodes; and the runs are seen from there.
 
 # shellcheck source=tests/lan/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -75,18 +75,26 @@ job hang.ini items=60 rows=30 vary=1 sleep_us=50000 mode=hang at=42 items_per_ta
 master hang hang.ini --no-local
 wait_for 20 has_items "$share/hang.h5" 55 || fail 'hang: the others are not done'
 id
-said=$(say explain "$id" --share "$there" --json)
-host=$(sed -n 's/.*"task":9,"where":"running"[^}]*"host":"\(h[23]\)".*/\1/p' <<<"$said")
-check "task 9 runs on h2 or h3: $said" test -n "$host"
+# The node without work takes a copy of it.
+copied () {
+    said=$(say explain "$id" 9 --share "$there" --json)
+    hosts=$(sed -n 's/.*"where":"running".*"host":"\(h[23]\)","other_attempt":[12],"other_host":"\(h[23]\)".*/\1 \2/p' <<<"$said")
+    [ "$hosts" = 'h2 h3' ] || [ "$hosts" = 'h3 h2' ]
+}
+wait_for 20 copied || fail "task 9 has no copy: $said"
+say explain "$id" 9 --share "$there" >"$LAB/explain" || fail 'explain of a copied task'
+cat "$LAB/explain"
+check 'explain names both' grep -q "or for its other attempt, at ${hosts#* }: who is first counts" "$LAB/explain"
 began=$(now_ms)
 say cancel "$id" 9 --share "$there" >"$LAB/said" || fail "cancel of a task: $(cat "$LAB/said")"
 cat "$LAB/said"
-check 'where it was' grep -q "^task 9: cancelled; items 40 to 44 are failed; it was at $host\$" "$LAB/said"
+check 'where it was' grep -q "^task 9: cancelled; items 40 to 44 are failed; it was at ${hosts% *} and ${hosts#* }\$" "$LAB/said"
 ended hang 10
 at_most 'ms until the run was over' $(($(now_ms) - began)) 2500
 equal 'exit status' $status 1
 equal 'items done' "$(field hang "done")" 55
 look "$share/hang.h5" --status failed >/dev/null || fail 'the file'
+equal 'copies' "$(field hang copies)" 1
 wait_for 5 all_idle || fail 'hang: workers live on'
 
 # A master that was killed, which its nodes have not noticed yet.

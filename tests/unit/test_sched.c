@@ -15,6 +15,13 @@ static sched_t *make (uint64_t items, uint64_t per_task)
     return s;
 }
 
+/* The only attempt of it. */
+static void deliver (sched_t *s, unsigned node, uint64_t task, uint32_t attempt)
+{
+    task_t late;
+    cr_assert_eq (sched_delivered (s, node, task, attempt, &late), SCHED_NOBODY);
+}
+
 Test (sched, tiles_the_items)
 {
     sched_t *s = make (10, 4);
@@ -71,7 +78,7 @@ Test (sched, a_lost_node_gives_its_items_back)
     cr_assert (sched_next (s, 0, 0, &a));
     cr_assert (sched_next (s, 0, 0, &b));
     cr_assert (sched_next (s, 1, 0, &c));
-    sched_delivered (s, 0, b.task, b.attempt);
+    deliver (s, 0, b.task, b.attempt);
     cr_assert_null (sched_running (s, 0, b.task, b.attempt), "delivered: no more pieces");
     sched_leave (s, 0, count_drop, &dropped);
     cr_assert_eq (dropped, 1, "what the writer has is not dropped");
@@ -237,7 +244,7 @@ Test (sched, what_is_delivered_or_unknown_is_not_cancelled)
     sched_counts_t c;
     sched_join (s, 0, 1);
     cr_assert (sched_next (s, 0, 0, &a));
-    sched_delivered (s, 0, a.task, a.attempt);
+    deliver (s, 0, a.task, a.attempt);
     cr_assert_eq (sched_cancel (s, a.task, &t), SCHED_DELIVERED);
     sched_leave (s, 0, NULL, NULL);
     cr_assert_eq (sched_cancel (s, a.task, &t), SCHED_DELIVERED, "its node is gone");
@@ -273,7 +280,7 @@ Test (sched, each_running_task_is_seen_with_what_its_pace_promises)
     cr_assert (sched_done (s, 0, a.task, 1, a.stop, 10)); /* 2 s an item */
     cr_assert (sched_next (s, 0, 0, &a));
     cr_assert (sched_next (s, 1, 0, &b));
-    sched_delivered (s, 1, b.task, 1);
+    deliver (s, 1, b.task, 1);
     sched_each (s, count_task, &sum);
     cr_assert_eq (sum.task.task, 2);
     cr_assert_eq (sum.task.stop, 10);
@@ -310,7 +317,7 @@ Test (sched, cancels_items_of_running_and_pending_tasks)
     sched_join (s, 0, 4);
     cr_assert (sched_next (s, 0, 0, &a)); /* 0 to 9 */
     cr_assert (sched_next (s, 0, 0, &b)); /* 10 to 19 */
-    sched_delivered (s, 0, a.task, 1);
+    deliver (s, 0, a.task, 1);
     sched_cancel_items (s, 5, 25, count_cut, &cut);
     cr_expect_eq (cut.ranges, 2);
     cr_expect_eq (cut.running, 1, "what is delivered is too late");
@@ -356,4 +363,168 @@ Test (sched, cancels_a_hole_in_the_middle)
     cr_expect_eq (items, 99);
     cr_expect (sched_finished (s));
     sched_destroy (&s);
+}
+
+/* Two nodes of a slot each; items 0 and 1 took the nodes `a` and `b` seconds. */
+static sched_t *two_nodes (uint64_t items, double a, double b)
+{
+    sched_t *s = make (items, 1);
+    task_t t;
+    sched_join (s, 0, 1);
+    sched_join (s, 1, 1);
+    for (unsigned node = 0; node < 2; node++) {
+        cr_assert (sched_next (s, node, 0, &t));
+        deliver (s, node, t.task, 1);
+        cr_assert (sched_done (s, node, t.task, 1, t.stop, node ? b : a));
+    }
+    return s;
+}
+
+static void count_all (void *arg, const sched_task_t *task)
+{
+    (void) task;
+    ++*(int *) arg;
+}
+
+Test (sched, what_runs_long_gets_one_copy_elsewhere)
+{
+    sched_t *s = two_nodes (3, 2, 2);
+    sched_counts_t c;
+    sched_task_t out;
+    task_t slow, copy, late;
+    int each = 0;
+    cr_assert (sched_next (s, 0, 10, &slow));
+    cr_assert_not (sched_copy (s, 1, 12, &copy), "it has taken what it should");
+    cr_assert_not (sched_copy (s, 0, 20, &copy), "not where it runs already");
+    cr_assert (sched_copy (s, 1, 16.1, &copy));
+    cr_assert (copy.task == slow.task && copy.attempt == 2 && copy.first == slow.first);
+    cr_assert_not (sched_copy (s, 1, 60, &late), "one copy");
+    sched_join (s, 2, 1);
+    cr_assert_not (sched_copy (s, 2, 60, &late), "one copy");
+    sched_counts (s, &c);
+    cr_assert (c.running == 1 && c.tasks_running == 1 && c.copies == 1);
+    cr_assert_eq (sched_find (s, slow.task, &out), SCHED_RUNNING);
+    cr_assert (out.node == 0 && out.other == 1 && out.other_attempt == 2);
+    sched_each (s, count_all, &each);
+    cr_assert_eq (each, 2);
+    /* The copy is first: the original is ended, and late. */
+    cr_assert_eq (sched_delivered (s, 1, copy.task, 2, &late), 0);
+    cr_assert (late.task == slow.task && late.attempt == 1);
+    cr_assert_null (sched_running (s, 0, slow.task, 1));
+    cr_assert_not (sched_done (s, 0, slow.task, 1, slow.stop, 1));
+    cr_assert (sched_done (s, 1, copy.task, 2, copy.stop, 1));
+    sched_counts (s, &c);
+    cr_assert (c.done == 3 && c.running == 0 && c.tasks_running == 0);
+    cr_assert (sched_finished (s));
+    sched_destroy (&s);
+}
+
+Test (sched, a_slow_node_is_helped_early)
+{
+    sched_t *s = two_nodes (3, 60, 2);
+    task_t slow, copy;
+    cr_assert (sched_next (s, 0, 10, &slow));
+    cr_assert_not (sched_copy (s, 1, 10.5, &copy), "just begun");
+    cr_assert (sched_copy (s, 1, 11.5, &copy), "48 s are left there");
+    sched_destroy (&s);
+}
+
+Test (sched, no_copy_where_none_is_wanted)
+{
+    sched_t *s = two_nodes (4, 2, 2);
+    task_t slow, next, copy;
+    cr_assert (sched_next (s, 0, 10, &slow));
+    cr_assert_not (sched_copy (s, 1, 100, &copy), "something is pending");
+    cr_assert (sched_next (s, 1, 100, &next));
+    deliver (s, 1, next.task, 1);
+    cr_assert (sched_done (s, 1, next.task, 1, next.stop, 2));
+    sched_hindered (s, 0, 99);
+    cr_assert_not (sched_copy (s, 1, 100, &copy), "it waited for credit");
+    sched_stop (s);
+    cr_assert_not (sched_copy (s, 1, 200, &copy), "the run is ending");
+    sched_destroy (&s);
+
+    s = sched_new (
+        &(sched_options_t){.items = 1, .items_per_task = 1, .no_copies = true});
+    sched_join (s, 0, 1);
+    sched_join (s, 1, 1);
+    cr_assert (sched_next (s, 0, 0, &slow));
+    cr_assert_not (sched_copy (s, 1, 1000, &copy));
+    sched_destroy (&s);
+}
+
+Test (sched, of_two_attempts_one_may_fail_or_be_lost)
+{
+    uint64_t first, stop;
+    sched_counts_t c;
+    task_t slow, copy, again;
+    int dropped = 0;
+    sched_t *s = two_nodes (3, 2, 2);
+    cr_assert (sched_next (s, 0, 10, &slow));
+    cr_assert (sched_copy (s, 1, 20, &copy));
+    cr_assert_eq (sched_failed (s, 0, slow.task, 1, slow.first, &first, &stop), 0);
+    sched_counts (s, &c);
+    cr_assert (c.running == 1 && c.pending == 0, "the copy goes on");
+    cr_assert_not (sched_copy (s, 0, 60, &again), "else it might fail for ever");
+    sched_leave (s, 1, count_drop, &dropped);
+    cr_assert_eq (dropped, 1);
+    sched_counts (s, &c);
+    cr_assert (c.running == 0 && c.tasks_running == 0 && c.pending == 1);
+    cr_assert (sched_next (s, 0, 30, &again));
+    cr_assert (again.task == slow.task && again.attempt == 3, "no number twice");
+    cr_assert_eq (sched_failed (s, 0, again.task, 3, slow.first, &first, &stop), 0);
+    cr_assert (sched_next (s, 0, 30, &again));
+    cr_assert_eq (again.attempt, 4);
+    cr_assert_eq (sched_failed (s, 0, again.task, 4, slow.first, &first, &stop), 1,
+                  "three failures in all");
+    cr_assert (sched_finished (s));
+    sched_destroy (&s);
+}
+
+Test (sched, the_node_of_the_original_is_lost)
+{
+    task_t slow, copy;
+    sched_counts_t c;
+    int dropped = 0;
+    sched_t *s = two_nodes (3, 2, 2);
+    cr_assert (sched_next (s, 0, 10, &slow));
+    cr_assert (sched_copy (s, 1, 20, &copy));
+    sched_leave (s, 0, count_drop, &dropped);
+    sched_counts (s, &c);
+    cr_assert (dropped == 1 && c.running == 1 && c.pending == 0);
+    deliver (s, 1, copy.task, 2);
+    cr_assert (sched_done (s, 1, copy.task, 2, copy.stop, 1));
+    cr_assert (sched_finished (s));
+    sched_destroy (&s);
+}
+
+static void note_cut (void *arg, const sched_task_t *task, uint64_t first, uint64_t stop)
+{
+    cr_assert (task->other != SCHED_NOBODY && first == 2 && stop == 3);
+    ++*(int *) arg;
+}
+
+Test (sched, cancelling_a_copied_task_ends_both)
+{
+    task_t slow, copy;
+    sched_task_t out;
+    sched_counts_t c;
+    for (int by_items = 0; by_items < 2; by_items++) {
+        int cut = 0;
+        sched_t *s = two_nodes (3, 2, 2);
+        cr_assert (sched_next (s, 0, 10, &slow));
+        cr_assert (sched_copy (s, 1, 20, &copy));
+        if (by_items) {
+            sched_cancel_items (s, 0, 3, note_cut, &cut);
+            cr_assert_eq (cut, 1);
+        } else {
+            cr_assert_eq (sched_cancel (s, slow.task, &out), SCHED_RUNNING);
+            cr_assert (out.node == 0 && out.other == 1 && out.other_attempt == 2);
+        }
+        sched_counts (s, &c);
+        cr_assert (c.failed == 1 && c.running == 0 && c.tasks_running == 0);
+        cr_assert_null (sched_running (s, 1, copy.task, 2));
+        cr_assert (sched_finished (s));
+        sched_destroy (&s);
+    }
 }
