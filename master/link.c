@@ -13,7 +13,13 @@
 #include "master/run.h"
 #include "proto/clock.h"
 
-enum { MAX_LINKS = 4096, RECEIVE_AT_ONCE = 64, TOLD_LACKS = 64, COPY_MS = 100 };
+enum {
+    MAX_LINKS = 4096,
+    RECEIVE_AT_ONCE = 64,
+    TOLD_LACKS = 64,
+    COPY_MS = 100,
+    COPY_NODES = 16
+};
 
 struct links {
     const job_t *job;
@@ -33,7 +39,8 @@ struct links {
     links_news_fn *news;
     void *news_arg;
     bool stopped, paused;
-    int64_t copied; /* when a copy was last looked for */
+    int64_t copied;     /* when a copy was last looked for */
+    unsigned copy_next; /* for which node next */
 };
 
 links_t *links_new (void *context, const job_t *job, gate_t *gate, sched_t *sched,
@@ -721,10 +728,15 @@ static void copy (links_t *self, int64_t now)
         if (l->state == LINK_READY && gate_wants (self->gate, i))
             sched_hindered (self->sched, i, (double) now * 1e-3);
     }
-    for (unsigned i = 0; i < self->nlinks; i++) {
-        link_t *l = &self->links[i];
-        while (l->state == LINK_READY && l->credit > l->assigned &&
-               sched_copy (self->sched, i, (double) now * 1e-3, &task))
+    /* Few at a time: each looks at all that runs. */
+    for (unsigned i = 0, asked = 0; i < self->nlinks && asked < COPY_NODES; i++) {
+        unsigned node = self->copy_next++ % self->nlinks;
+        link_t *l = &self->links[node];
+        if (l->state != LINK_READY || l->credit <= l->assigned)
+            continue;
+        asked++;
+        while (l->credit > l->assigned &&
+               sched_copy (self->sched, node, (double) now * 1e-3, &task))
             send_tasks (self, l, 1, &task);
     }
 }

@@ -26,7 +26,7 @@ only_master () { [ -z "$(ours | grep -vx "$master")" ]; }
 stopped () {
     wait_for 15 only_master || fail "$1: still there: $(ours | tr '\n' ' ')"
     local took=$(($(now_ms) - began))
-    at_most "$1: ms until all others were gone" $took "$2"
+    within "$1: ms until all others were gone" $took "$2"
     status=0
     wait $master || status=$?
     equal "$1: exit status" $status "$3"
@@ -96,6 +96,6 @@ serial
 began=$(now_ms)
 kill -INT $master
 stopped serial 4000 130
-at_most 'ms until a serial run was over' $(($(now_ms) - began)) 4500
+within 'ms until a serial run was over' $(($(now_ms) - began)) 4500
 whole serial cancelled
 nothing_left end

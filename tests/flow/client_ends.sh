@@ -96,7 +96,7 @@ for how in '--cores 2' '--cores 2 --output closed.h5' --serial '--cores 2 --two'
     equal "closed $how: exit status: $(cat closed.out)" $status 0
     equal "closed $how: children" "$(grep children closed.out)" 'children none'
     seconds=$(sed -n 's/^closed \([0-9]*\)[.].*/\1/p' closed.out | sort -n | tail -n 1)
-    at_most "closed $how: seconds" "$seconds" 3
+    within "closed $how: seconds" "$seconds" 3
     equal "closed $how: processes" "$(ours)" ''
     clean "closed $how"
 done
@@ -104,7 +104,7 @@ check 'the named output is whole' whole closed.h5
 # A kernel that never comes back.
 play hangs --cores 2 --kernel "$kernel" --close --after 3 items 100 mode hang at 5 \
     items_per_task 1
-at_most 'hangs: seconds' "$(sed -n 's/^closed \([0-9]*\)[.].*/\1/p' hangs.out)" 5
+within 'hangs: seconds' "$(sed -n 's/^closed \([0-9]*\)[.].*/\1/p' hangs.out)" 5
 clean hangs
 play hangs --serial --kernel "$kernel" --close --after 3 items 100 mode hang at 5 \
     items_per_task 1

@@ -137,7 +137,7 @@ begin hunted
 at_least 'workers by name' "$(named sluice-w | wc -l)" 1
 equal 'zygotes by name' "$(named sluice-zygote | wc -l)" 1
 hunt
-survived hunted 3
+survived hunted 1
 
 # The process that makes workers, and then the agent: the master starts this
 # machine's node anew, and says so.

@@ -98,7 +98,7 @@ for way in $ways; do
         wait $master || status=$?
         equal "$as: exit status: $(cat "$dir/$as.err")" $status 4
         at_least "$as: ms that it waited" $(($(now_ms) - began)) 2000
-        at_most "$as: ms that it waited" $(($(now_ms) - began)) 15000
+        within "$as: ms that it waited" $(($(now_ms) - began)) 15000
         said=$(look "$output" --status running) || fail "$as: the file does not agree"
         check "$as: verify" sluice verify "$output" >/dev/null
         at_least "$as: items" "$(cut -d ' ' -f 3 <<<"$said")" 1
@@ -120,7 +120,7 @@ for how in '--cores 2' --serial; do
     kill -TERM $master
     status=0
     wait $master || status=$?
-    at_most "$as: ms until it was over" $(($(now_ms) - began)) 3000
+    within "$as: ms until it was over" $(($(now_ms) - began)) 3000
     equal "$as: exit status: $(cat "$dir/$as.err")" $status 130
     # What it says is in the file is there.
     said=$(sluice verify "$output") || fail "$as: verify: $said"

@@ -56,7 +56,7 @@ wait_for 20 has_items "$dir/slow.h5" 10 || fail 'slow: nothing done'
 sleep 0.5
 began=$(now_ms)
 ask runs runs
-at_most 'ms that sluice runs took' $(($(now_ms) - began)) 1600
+within 'ms that sluice runs took' $(($(now_ms) - began)) 1600
 equal 'runs: status' $status 0
 cat runs
 equal 'lines' "$(wc -l <runs)" 3
@@ -76,7 +76,7 @@ checks=$((checks + 1))
 # The whole run, and tasks of it.
 began=$(now_ms)
 ask hang.say explain "${hang:0:6}"
-at_most 'ms that sluice explain took' $(($(now_ms) - began)) 1000
+within 'ms that sluice explain took' $(($(now_ms) - began)) 1000
 equal 'explain: status' $status 0
 cat hang.say
 check 'what is pending waits for a slot' \
@@ -142,7 +142,7 @@ began=$(now_ms)
 ask mine cancel --all-mine
 equal "cancel --all-mine: $(cat mine.err)" $status 0
 check 'all are gone' wait_for 10 no_process
-at_most 'ms until they were' $(($(now_ms) - began)) 2500
+within 'ms until they were' $(($(now_ms) - began)) 2500
 equal 'runs it names' "$(grep -c ': cancelled$' mine)" 2
 ask mine cancel --all-mine
 equal 'nothing to cancel: status' $status 0

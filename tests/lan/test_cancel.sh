@@ -32,8 +32,8 @@ cancel () {
     wait $asked || fail "$as: $(cat "$LAB/said")"
     cat "$LAB/said"
     echo "$as: gone everywhere after $took ms"
-    at_most "$as: ms until all workers were gone" $took 2000
-    at_most "$as: ms of the command" $(($(now_ms) - began)) 3000
+    within "$as: ms until all workers were gone" $took 2000
+    within "$as: ms of the command" $(($(now_ms) - began)) 3000
 }
 # going NAME JOB ARGS...: a run on h1 that both nodes compute
 going () {
@@ -90,7 +90,7 @@ say cancel "$id" 9 --share "$there" >"$LAB/said" || fail "cancel of a task: $(ca
 cat "$LAB/said"
 check 'where it was' grep -q "^task 9: cancelled; items 40 to 44 are failed; it was at ${hosts% *} and ${hosts#* }\$" "$LAB/said"
 ended hang 10
-at_most 'ms until the run was over' $(($(now_ms) - began)) 2500
+within 'ms until the run was over' $(($(now_ms) - began)) 2500
 equal 'exit status' $status 1
 equal 'items done' "$(field hang "done")" 55
 look "$share/hang.h5" --status failed >/dev/null || fail 'the file'

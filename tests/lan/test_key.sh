@@ -107,5 +107,5 @@ equal 'long: digest' "$(field long digest)" "$quiet"
 ended none 60
 took=$(($(now_ms) - began))
 equal 'no node: exit status' $status 3
-at_most 'ms until then' $took 60000
+within 'ms until then' $took 60000
 check 'it says so in a line' grep -q '^sluice run: no node' "$LAB/h1.none.log"

@@ -25,7 +25,7 @@ found () {
     local host ms count
     equal "$1: hosts that took part" "$(cut -d ' ' -f 1 "$LAB/first" | tr '\n' ' ')" "$3"
     while read -r host ms count; do
-        at_most "$1: ms until the first result of $host" "$ms" "$2"
+        within "$1: ms until the first result of $host" "$ms" "$2"
         at_least "$1: tasks of $host" "$count" 1
     done <"$LAB/first"
 }
@@ -79,7 +79,7 @@ began=$(now_ms)
 for host in h2 h3 h4; do
     wait_for 5 idle $host || fail "$host: workers live on: $(processes $host)"
 done
-at_most 'ms until all workers were gone' $(($(now_ms) - began)) 2000
+within 'ms until all workers were gone' $(($(now_ms) - began)) 2000
 ended long 10
 equal 'exit status of the cancelled run' $status 130
 look "$share/long.h5" --status cancelled || fail 'the file of the cancelled run'
