@@ -67,6 +67,8 @@ int cmd_open (const char *path, sluice_error_t *err);
 /* Sizes as on the command line: 64M, 1G (powers of 1024). */
 bool cmd_size (const char *text, uint64_t *size);
 bool cmd_number (const char *text, uint64_t *number);
+/* Seconds, more than none: 90, 0.5, 5m, 2h. */
+bool cmd_seconds (const char *text, double *seconds);
 /* "tcp://HOST:PORT"? */
 bool cmd_endpoint (const char *text);
 

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,8 +48,6 @@ static const char HELP[] =
     "of\n"
     "table NAME, and any other file is kept under its name.\n"
     "\n"
-    "      --retries N        run one that failed again, N times (default 0)\n"
-    "      --timeout SEC      end it and all it started after so long\n"
     "      --cores-per-task N cores that each one takes (default 1)\n"
     "      --max-row SIZE     largest row of an array (default 1M)\n"
     "      --env NAME         give it this variable of mine; may be repeated\n"
@@ -67,8 +64,6 @@ enum {
     OPT_RANGE,
     OPT_NO_GLOB,
     OPT_SHELL,
-    OPT_RETRIES,
-    OPT_TIMEOUT,
     OPT_CORES_PER_TASK,
     OPT_MAX_ROW,
     OPT_ENV,
@@ -84,8 +79,6 @@ static const struct option OPTIONS[] = {
     {"null", no_argument, NULL, '0'},
     {"no-glob", no_argument, NULL, OPT_NO_GLOB},
     {"shell", no_argument, NULL, OPT_SHELL},
-    {"retries", required_argument, NULL, OPT_RETRIES},
-    {"timeout", required_argument, NULL, OPT_TIMEOUT},
     {"cores-per-task", required_argument, NULL, OPT_CORES_PER_TASK},
     {"max-row", required_argument, NULL, OPT_MAX_ROW},
     {"env", required_argument, NULL, OPT_ENV},
@@ -96,7 +89,7 @@ static const struct option OPTIONS[] = {
     {0},
 };
 
-enum { MAX_SOURCES = 100, MAX_ENVIRONMENT = 200, MOST_RETRIES = 999 };
+enum { MAX_SOURCES = 100, MAX_ENVIRONMENT = 200 };
 
 typedef struct {
     run_options_t run;
@@ -162,17 +155,6 @@ static int add_path (map_t *self)
     return 0;
 }
 
-static bool read_seconds (const char *text, double *value)
-{
-    char *end;
-    *value = strtod (text, &end);
-    double unit = *end == 'm' ? 60 : *end == 'h' ? 3600 : 1;
-    if (*end && strchr ("smh", *end))
-        end++;
-    *value *= unit;
-    return end > text && *end == '\0' && isfinite (*value) && *value > 0;
-}
-
 static int take (map_t *self, int option, const char *value)
 {
     uint64_t number = 0;
@@ -203,16 +185,9 @@ static int take (map_t *self, int option, const char *value)
     case OPT_ONLY_FAILED:
         self->only_failed = value;
         break;
-    case OPT_RETRIES:
-        good = cmd_number (value, &number) && number <= MOST_RETRIES;
-        self->job.retries = (unsigned) number;
-        break;
     case OPT_CORES_PER_TASK:
         good = cmd_number (value, &number) && number >= 1 && number <= 4096;
         self->job.cores_per_task = (unsigned) number;
-        break;
-    case OPT_TIMEOUT:
-        good = read_seconds (value, &self->job.timeout);
         break;
     case OPT_MAX_ROW:
         good = cmd_size (value, &self->job.max_row) && self->job.max_row <= ROW_MAX_BYTES;
@@ -256,8 +231,8 @@ static int take_again (map_t *self, bool command, sluice_error_t *err)
         self->run.has_seed = true;
         self->run.seed = again->seed;
     }
-    if (self->job.timeout <= 0)
-        self->job.timeout = again->timeout;
+    if (self->run.timeout <= 0)
+        self->run.timeout = again->timeout;
     if (!self->job.max_row)
         self->job.max_row = again->max_row;
     if (!self->run.memory)

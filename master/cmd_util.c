@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -89,6 +90,17 @@ bool cmd_size (const char *text, uint64_t *size)
 bool cmd_number (const char *text, uint64_t *number)
 {
     return parse (text, number, false);
+}
+
+bool cmd_seconds (const char *text, double *seconds)
+{
+    char *end;
+    *seconds = strtod (text, &end);
+    double unit = *end == 'm' ? 60 : *end == 'h' ? 3600 : 1;
+    if (*end && strchr ("smh", *end))
+        end++;
+    *seconds *= unit;
+    return end > text && *end == '\0' && isfinite (*seconds) && *seconds > 0;
 }
 
 int cmd_open (const char *path, sluice_error_t *err)

@@ -17,6 +17,7 @@
 
 #include "calc/jobfile.h"
 #include "calc/scenario.h"
+#include "master/cmd.h"
 #include "proto/text.h"
 
 uint64_t default_buffer (void)
@@ -154,8 +155,6 @@ static int set_map (job_t *self, sluice_error_t *err)
         set (p, "folder", err, "%s", inside) ||
         set (p, "share_root", err, "%s", share_root (self->share)) ||
         set (p, "items_per_task", err, "1") ||
-        set (p, "crash_limit", err, "%u", o->map->retries + 1) ||
-        (o->map->timeout > 0 && set (p, "timeout", err, "%.17g", o->map->timeout)) ||
         (o->memory && set (p, "memory", err, "%llu", (unsigned long long) o->memory)) ||
         (o->map->max_row &&
          set (p, "max_row", err, "%llu", (unsigned long long) o->map->max_row)) ||
@@ -211,19 +210,25 @@ static int find_kernel (job_t *self, sluice_error_t *err)
     return 0;
 }
 
+bool job_is_policy (const char *name)
+{
+    static const char *const names[] = {"crash_limit", "items_per_task", "memory",
+                                        "retries", "timeout"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp (name, names[i]) == 0)
+            return true;
+    return false;
+}
+
 /* A name that nothing reads is a slip of the pen as a rule. Kernels in C say
  * nothing of what they read. */
 static void warn_of_unknown (const job_t *self)
 {
-    static const char *const ours[] = {"crash_limit", "items_per_task", "memory"};
     if (kernel_api (self->kernel) != &scenario_kernel)
         return;
     for (size_t i = 0; i < sluice_params_count (self->params); i++) {
         const char *name = sluice_params_name_at (self->params, i);
-        bool known = scenario_knows (name);
-        for (size_t k = 0; k < sizeof ours / sizeof *ours; k++)
-            known = known || !strcmp (name, ours[k]);
-        if (!known)
+        if (!scenario_knows (name) && !job_is_policy (name))
             fprintf (stderr, "sluice run: %s:%u: %s: no such parameter here; ignored\n",
                      sluice_params_file (self->params),
                      sluice_params_line (self->params, name), name);
@@ -302,17 +307,38 @@ static int spare_inputs (const job_t *self, sluice_error_t *err)
                         self->output, is_job ? self->options.path : kernel);
 }
 
+/* The nodes read `timeout` where the kernel's parameters are: in seconds. */
+static int read_timeout (job_t *self, sluice_error_t *err)
+{
+    const char *text = sluice_params_get (self->params, "timeout");
+    double timeout = self->options.timeout;
+    if (timeout <= 0 && !text)
+        return 0;
+    if (timeout <= 0 && !cmd_seconds (text, &timeout))
+        return sluice_params_fail (self->params, "timeout", err,
+                                   "expected seconds, or 5m or 2h, got '%.100s'", text);
+    return set (self->params, "timeout", err, "%.17g", timeout);
+}
+
+/* How items are tried: the command line goes before the job file. */
 static int read_policy (job_t *self, sluice_error_t *err)
 {
-    uint64_t crash_limit = 3, memory = self->options.memory;
+    const run_options_t *o = &self->options;
+    uint64_t crash_limit = 3, memory = o->memory, retries = o->map ? 0 : 2;
     if (sluice_params_u64 (self->params, "items_per_task", &self->items_per_task, err) ||
         sluice_params_u64 (self->params, "crash_limit", &crash_limit, err) ||
-        sluice_params_size (self->params, "memory", &memory, err))
+        sluice_params_u64 (self->params, "retries", &retries, err) ||
+        sluice_params_size (self->params, "memory", &memory, err) ||
+        read_timeout (self, err))
         return -1;
-    if (crash_limit < 1 || crash_limit > 1000)
+    if (crash_limit < 1 || crash_limit > CRASH_LIMIT_MOST)
         return sluice_params_fail (self->params, "crash_limit", err,
-                                   "must be between 1 and 1000");
-    self->crash_limit = (unsigned) crash_limit;
+                                   "must be between 1 and %d", CRASH_LIMIT_MOST);
+    if (retries > RETRIES_MOST)
+        return sluice_params_fail (self->params, "retries", err, "must be at most %d",
+                                   RETRIES_MOST);
+    self->retries = o->has_retries ? o->retries : (unsigned) retries;
+    self->crash_limit = o->crash_limit ? o->crash_limit : (unsigned) crash_limit;
     self->cores_per_task = 1;
     if (self->options.map && self->options.map->cores_per_task)
         self->cores_per_task = self->options.map->cores_per_task;

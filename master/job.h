@@ -16,13 +16,14 @@
 
 typedef struct feed feed_t;
 
+enum { RETRIES_MOST = 999, CRASH_LIMIT_MOST = 1000 };
+
 /* What `sluice map` runs, in place of a job file. Borrowed. */
 typedef struct {
     map_spec_t spec;
     const char *label; /* the command, for people */
-    double timeout;    /* seconds; 0: none */
     uint64_t max_row;  /* bytes */
-    unsigned retries, cores_per_task;
+    unsigned cores_per_task;
 } map_job_t;
 
 typedef struct {         /* the command line; zero: not given */
@@ -41,11 +42,15 @@ typedef struct {         /* the command line; zero: not given */
     uint64_t rate;                   /* of writing, bytes per second */
     unsigned cores;                  /* slots of the embedded node */
     bool force, serial, json, quiet, no_local, no_network, fail_fast, no_copies, confine;
-    double disk_wait;   /* seconds */
-    uint64_t node_wait; /* ms that there may be no node; 0: FIRST_NODE_MS */
-    bool nameless;      /* the output loses its name as soon as it is there */
-    feed_t *feed;       /* whoever is to be told of results; borrowed */
-    const char **nodes; /* endpoints named outright */
+    bool has_retries;
+    unsigned retries;     /* of an item that failed */
+    unsigned crash_limit; /* attempts of an item whose worker dies */
+    double timeout;       /* seconds that an item may take */
+    double disk_wait;     /* seconds */
+    uint64_t node_wait;   /* ms that there may be no node; 0: FIRST_NODE_MS */
+    bool nameless;        /* the output loses its name as soon as it is there */
+    feed_t *feed;         /* whoever is to be told of results; borrowed */
+    const char **nodes;   /* endpoints named outright */
     size_t nnodes;
 } run_options_t;
 
@@ -67,7 +72,7 @@ typedef struct job {
     uint64_t seed;
     uint32_t segment;
     uint64_t items_per_task;
-    unsigned crash_limit, cores_per_task;
+    unsigned retries, crash_limit, cores_per_task;
     uint8_t run[RUN_BYTES];
     char run_name[2 * RUN_BYTES + 1];
 } job_t;
@@ -79,6 +84,10 @@ void job_destroy (job_t **self_p);
 /* Somebody took the output's name meanwhile: if it is a default one, and only then,
  * the next free number is taken. */
 bool job_renumber (job_t *self, sluice_error_t *err);
+
+/* Is this parameter, of a job file, about how items are tried and not about what they
+ * give? (retries, crash_limit, timeout, memory, items_per_task) */
+bool job_is_policy (const char *name);
 
 /* A window or outbox by default: an eighth of the memory that is free, at
  * most 1 GiB, at least 64 MiB. */

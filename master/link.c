@@ -475,8 +475,8 @@ static void fail_task (links_t *self, link_t *l, const msg_failed_t *f)
 {
     unsigned node = (unsigned) (l - self->links);
     uint64_t first, stop;
-    int final =
-        sched_failed (self->sched, node, f->task, f->attempt, f->item, &first, &stop);
+    int final = sched_failed (self->sched, node, f->task, f->attempt, f->item, f->crashed,
+                              &first, &stop);
     if (final < 0)
         return;
     wthread_drop (self->writer, f->task, f->attempt);
@@ -801,6 +801,17 @@ void links_tick (links_t *self, int64_t now)
     copy (self, now);
 }
 
+void links_slept (links_t *self, int64_t ms)
+{
+    for (unsigned i = 0; i < self->nlinks; i++) {
+        link_t *l = &self->links[i];
+        l->heard += ms;
+        l->moved += ms;
+        l->since += ms;
+        l->pinged = 0; /* ask at once */
+    }
+}
+
 void links_written (links_t *self, const wthread_event_t *event)
 {
     gate_written (self->gate, event->cost);
@@ -822,7 +833,7 @@ void links_written (links_t *self, const wthread_event_t *event)
     /* Rows that do not continue the attempt, or a task out of the blue: the
      * node is not to be relied on. */
     uint64_t first, stop;
-    sched_failed (self->sched, event->node, event->task, event->attempt, 0, &first,
+    sched_failed (self->sched, event->node, event->task, event->attempt, 0, true, &first,
                   &stop);
     wthread_drop (self->writer, event->task, event->attempt);
     if (links_at (self, event->node))

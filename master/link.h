@@ -83,6 +83,9 @@ void links_receive (links_t *self);
  * ping, give up, resync. Call after every turn of the loop. */
 void links_tick (links_t *self, int64_t now);
 
+/* We did nothing for `ms`: what was to have come meanwhile has as long again. */
+void links_slept (links_t *self, int64_t ms);
+
 /* A piece left memory (WTHREAD_WROTE), or the writer refused it. */
 void links_written (links_t *self, const wthread_event_t *event);
 

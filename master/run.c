@@ -25,8 +25,13 @@
 #include "master/query.h"
 #include "master/roster.h"
 #include "proto/clock.h"
+#include "proto/text.h"
 
-enum { RENAME_MS = 2000, RATE_MS = 2000 };
+enum {
+    RENAME_MS = 2000,
+    RATE_MS = 2000,
+    SLEPT_MS = 4000 /* a turn takes 0.1 s; busy machines take longer, but not so long */
+};
 
 typedef enum {
     PHASE_RUN,
@@ -52,6 +57,7 @@ typedef struct {
     phase_t phase;
     bool paused; /* the program takes no results */
     int64_t started, phase_since, named_at, alone_since;
+    int64_t turned;   /* when the last turn of the loop began; 0: none did */
     int64_t rated_at; /* when `rate` was worked out, from these bytes on */
     uint64_t rated_bytes;
     double rate; /* bytes per second, of late */
@@ -79,6 +85,28 @@ static void say (run_t *self, const char *format, ...)
     va_end (args);
 }
 
+/* The last lines that it said, if they are not part of the reason. */
+static void show_last_words (run_t *self, const msg_failed_t *f)
+{
+    enum { LINES = 3, COLUMNS = 200 };
+    const char *text = f->stderr_tail, *end = text + strlen (text), *from;
+    while (end > text && (end[-1] == '\n' || end[-1] == ' '))
+        end--;
+    from = end;
+    for (int lines = 0; from > text; from--)
+        if (from[-1] == '\n' && ++lines == LINES)
+            break;
+    while (from < end) {
+        char line[COLUMNS + 1];
+        int n = (int) strcspn (from, "\n");
+        snprintf (line, sizeof line, "%.*s", n, from);
+        text_make_utf8 (line);
+        if (*line && !strstr (f->reason, line))
+            say (self, "  its last words: %s", line);
+        from += n + 1;
+    }
+}
+
 static void on_failed (void *arg, const link_t *link, const msg_failed_t *f,
                        uint64_t first, uint64_t stop, bool final)
 {
@@ -89,10 +117,11 @@ static void on_failed (void *arg, const link_t *link, const msg_failed_t *f,
         feed_lost (self->job->options.feed, f, link->host, first, stop);
     if (self->nfailed_items < RUN_NAMED_FAILURES)
         self->failed_items[self->nfailed_items++] = first;
-    if (self->failures_shown++ < RUN_NAMED_FAILURES)
+    if (self->failures_shown++ < RUN_NAMED_FAILURES) {
         say (self, "item %llu failed on %s: %s", (unsigned long long) first, link->host,
              f->reason);
-    else if (self->failures_shown == RUN_NAMED_FAILURES + 1)
+        show_last_words (self, f);
+    } else if (self->failures_shown == RUN_NAMED_FAILURES + 1)
         say (self, "more items failed; they are named in sluice/failures of the output");
     if (self->job->options.fail_fast) {
         sched_stop (self->sched);
@@ -459,6 +488,20 @@ static size_t poll_feed (const run_t *self, zmq_pollitem_t *items)
     return n;
 }
 
+/* This process was stopped, or its machine slept: nodes that were silent meanwhile had
+ * nobody to speak to, and get as much time again. */
+static void allow_for_sleep (run_t *self, int64_t now)
+{
+    int64_t slept = now - self->turned;
+    if (self->turned && slept > SLEPT_MS) {
+        say (self, "this process stood still for %lld s; going on",
+             (long long) (slept / 1000));
+        self->alone_since += slept;
+        links_slept (self->links, slept);
+    }
+    self->turned = now;
+}
+
 static int loop (run_t *self)
 {
     while (self->phase != PHASE_OVER) {
@@ -478,6 +521,7 @@ static int loop (run_t *self)
             return sluice_fail (&self->error, SLUICE_ESYSTEM, "poll: %s",
                                 zmq_strerror (zmq_errno ()));
         query_wish_t wish = {0};
+        allow_for_sleep (self, clock_ms ());
         read_signals (self);
         read_writer (self);
         read_feed (self);
@@ -629,6 +673,7 @@ static int set_up (run_t *self, sluice_error_t *err)
     self->sched = sched_new (&(sched_options_t){.items = job->plan->items,
                                                 .items_per_task = job->items_per_task,
                                                 .crash_limit = job->crash_limit,
+                                                .failure_limit = job->retries + 1,
                                                 .no_copies = job->options.no_copies});
     if (writer)
         self->writer = wthread_new (writer, job->options.disk_wait, err);

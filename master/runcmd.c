@@ -128,6 +128,17 @@ int runcmd_take (run_options_t *o, int option, const char *value)
     case RUNCMD_MEMORY:
         good = cmd_size (value, &o->memory);
         break;
+    case RUNCMD_RETRIES:
+        good = o->has_retries = cmd_number (value, &number) && number <= RETRIES_MOST;
+        o->retries = (unsigned) number;
+        break;
+    case RUNCMD_TIMEOUT:
+        good = cmd_seconds (value, &o->timeout);
+        break;
+    case RUNCMD_CRASH_LIMIT:
+        good = cmd_number (value, &number) && number >= 1 && number <= CRASH_LIMIT_MOST;
+        o->crash_limit = (unsigned) number;
+        break;
     case RUNCMD_RATE:
         good = cmd_size (value, &o->rate);
         break;

@@ -26,6 +26,9 @@ enum {
     RUNCMD_WINDOW,
     RUNCMD_OUTBOX,
     RUNCMD_MEMORY,
+    RUNCMD_RETRIES,
+    RUNCMD_TIMEOUT,
+    RUNCMD_CRASH_LIMIT,
     RUNCMD_CONFINE,
     RUNCMD_RATE,
     RUNCMD_DISK_WAIT,
@@ -52,6 +55,9 @@ enum {
         {"window", required_argument, NULL, RUNCMD_WINDOW},                              \
         {"outbox", required_argument, NULL, RUNCMD_OUTBOX},                              \
         {"memory", required_argument, NULL, RUNCMD_MEMORY},                              \
+        {"retries", required_argument, NULL, RUNCMD_RETRIES},                            \
+        {"timeout", required_argument, NULL, RUNCMD_TIMEOUT},                            \
+        {"crash-limit", required_argument, NULL, RUNCMD_CRASH_LIMIT},                    \
         {"confine", no_argument, NULL, RUNCMD_CONFINE},                                  \
         {"write-rate", required_argument, NULL, RUNCMD_RATE},                            \
         {"disk-wait", required_argument, NULL, RUNCMD_DISK_WAIT},                        \
@@ -76,6 +82,12 @@ enum {
     "      --window SIZE      result bytes held in memory here (64M, 1G)\n"              \
     "      --outbox SIZE      result bytes held by this machine's workers\n"             \
     "      --memory SIZE      limit of a worker, or of a command and all it started\n"   \
+    "      --retries N        run an item that failed again, N times (default: 2 in "    \
+    "run,\n"                                                                             \
+    "                         0 in map)\n"                                               \
+    "      --timeout SEC      end what takes longer for an item (90, 5m, 2h)\n"          \
+    "      --crash-limit N    give an item up when its worker died N times (default "    \
+    "3)\n"                                                                               \
     "      --confine          keep workers from writing outside their scratch folder\n"  \
     "      --write-rate SIZE  bytes per second at most, to spare a file server\n"        \
     "      --disk-wait SEC    wait so long for space on a full disk (default 600)\n"     \

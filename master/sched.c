@@ -80,6 +80,8 @@ sched_t *sched_new (const sched_options_t *options)
         self->options.target = 2.0;
     if (self->options.crash_limit == 0)
         self->options.crash_limit = 3;
+    if (self->options.failure_limit == 0)
+        self->options.failure_limit = self->options.crash_limit;
     self->counts.items = options->items;
     self->next_task = 1;
     if (push_range (self, (range_t){.stop = options->items}))
@@ -326,7 +328,7 @@ bool sched_done (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
 }
 
 int sched_failed (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
-                  uint64_t item, uint64_t *first, uint64_t *stop)
+                  uint64_t item, bool crashed, uint64_t *first, uint64_t *stop)
 {
     running_list_t *list;
     running_t *found = find_running (self, node, task, attempt, &list);
@@ -339,7 +341,8 @@ int sched_failed (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
     uint64_t items = r.task.stop - r.task.first;
     if (r.twin)
         return 0; /* the other attempt may do better */
-    if (items == 1 && failures >= self->options.crash_limit) {
+    const sched_options_t *o = &self->options;
+    if (items == 1 && failures >= (crashed ? o->crash_limit : o->failure_limit)) {
         self->counts.failed++;
         return 1;
     }

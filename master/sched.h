@@ -9,8 +9,9 @@
  * towards `target` seconds each, smaller at the end.
  *
  * A failed range of several items is cut around the item where it failed and
- * tried again; an item that failed alone `crash_limit` times is failed for
- * good. A node's loss puts its ranges back without blame.
+ * tried again; an item that failed alone too often is failed for good: after
+ * `crash_limit` times if its worker died the last time, else after `failure_limit`. A
+ * node's loss puts its ranges back without blame.
  *
  * At the end, when slots are idle, what runs slowly is taken back in part (SHED), and
  * what cannot be cut gets a copy: a second attempt at another node. Whichever delivers
@@ -31,6 +32,7 @@ typedef struct {
     double target;           /* seconds a task should take; 0: 2.0 */
     unsigned crash_limit;    /* 0: 3 */
     bool no_copies;
+    unsigned failure_limit;  /* 0: as crash_limit */
 } sched_options_t;
 
 typedef struct sched sched_t;
@@ -66,11 +68,12 @@ unsigned sched_delivered (sched_t *self, unsigned node, uint64_t task, uint32_t 
 bool sched_done (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
                  uint64_t stop, double seconds);
 
-/* The attempt ended without a result, at `item`. Fills the range it had.
+/* The attempt ended without a result, at `item`, whose worker `crashed`, or was told
+ * that it cannot be computed. Fills the range it had.
  * Returns 1 when its items are failed for good (one item), 0 when they are
  * tried again or another attempt of them still runs, -1 when it is stale. */
 int sched_failed (sched_t *self, unsigned node, uint64_t task, uint32_t attempt,
-                  uint64_t item, uint64_t *first, uint64_t *stop);
+                  uint64_t item, bool crashed, uint64_t *first, uint64_t *stop);
 
 /* The running task that is worth taking a part of, when slots are idle and
  * nothing is pending: the one with the most work left by its node's pace,

@@ -310,7 +310,7 @@ static int run_tasks (serial_t *self, host_t *h, run_result_t *r, skips_t *skips
                 r->retried++;
                 continue;
             }
-            if (job->options.map && ++tries <= job->options.map->retries) {
+            if (++tries <= job->retries) {
                 writer_drop (self->writer, task.task, 1);
                 r->retried++;
                 continue;

@@ -1,7 +1,7 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
-#define _GNU_SOURCE 1 /* pthread_timedjoin_np */
+#define _GNU_SOURCE 1 /* pthread_clockjoin_np */
 #include "node/announce.h"
 
 #include <czmq.h>
@@ -171,9 +171,9 @@ void announce_stop (announce_t **self_p)
         pthread_cond_signal (&self->changed);
         pthread_mutex_unlock (&self->mutex);
         struct timespec until;
-        clock_gettime (CLOCK_REALTIME, &until);
+        clock_gettime (CLOCK_MONOTONIC, &until);
         until.tv_sec += STOP_SECONDS;
-        if (pthread_timedjoin_np (self->thread, NULL, &until) != 0) {
+        if (pthread_clockjoin_np (self->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
             pthread_detach (self->thread); /* the share hangs; it still uses `self` */
             return;
         }

@@ -412,7 +412,7 @@ void crew_bury (crew_t *self, unsigned i)
     slot->generation++; /* none of those is of the present worker */
     slot->due = 0;
     slot->born = slot->busy = slot->done = slot->failed = slot->broke = false;
-    slot->revoked = slot->dead = false;
+    slot->revoked = slot->dead = slot->expired = false;
 }
 
 int crew_adopt (crew_t *self, unsigned i, uint32_t number, int fd, sluice_error_t *err)
@@ -504,6 +504,23 @@ void crew_revoke (crew_t *self, unsigned i)
     self->slots[i].revoked = true;
     self->slots[i].due |= DUE_KILL;
     crew_flush (self);
+}
+
+void crew_expire (crew_t *self, unsigned i, const char *reason)
+{
+    slot_t *slot = i < self->nslots ? &self->slots[i] : NULL;
+    if (!slot || self->over || slot->sock < 0 || !slot->busy || slot->done ||
+        slot->failed || slot->revoked || slot->broke)
+        return;
+    snprintf (slot->reason, sizeof slot->reason, "%s", reason);
+    slot->broke = slot->expired = true;
+    slot->due |= DUE_KILL;
+    crew_flush (self);
+}
+
+uint64_t crew_item (const crew_t *self, unsigned i)
+{
+    return atomic_load (&crew_page (self, i)->item);
 }
 
 void crew_pause (crew_t *self, unsigned i, bool pause)

@@ -51,7 +51,8 @@ typedef struct {
     bool busy;      /* it has a task */
     bool done;      /* and has sent its last piece: CREW_IDLE is next */
     bool failed;    /* the kernel said no; stderr is on its way */
-    bool broke;     /* it said what cannot be, and is to die */
+    bool broke;     /* it said what cannot be, or took too long, and is to die */
+    bool expired;   /* the latter */
     bool revoked;   /* it is to die, its task being unwanted */
     bool idle_owed; /* CREW_IDLE when the new worker is there */
     bool dead;      /* what it said before is still to be read */

@@ -159,6 +159,7 @@ static bool give_failed (crew_t *self, unsigned i, crew_event_t *event)
                                    .reason = self->reason,
                                    .sig = sig,
                                    .exit_code = exit_code,
+                                   .crashed = slot->dead && !slot->expired,
                                    .stderr_tail = self->tail};
     return give (event, CREW_FAILED, i);
 }

@@ -12,6 +12,8 @@ enum {
     IDLE_MS = 300,
     /* A worker that waits for room so long lends its core. */
     LEND_MS = 100,
+    /* The agent looks at its runs more often than this. */
+    TURN_MS = 500,
     /* Below this a round trip per task would cost more than a per cent or two. */
     SHORT_MS = 50
 };
@@ -29,6 +31,9 @@ typedef struct {
     int64_t waiting; /* since when it waits for room; 0: it does not */
     bool lent;       /* BUSY without locks */
     bool paused;     /* stopped until it has them again */
+    bool expired;    /* it took too long, and is being ended */
+    uint64_t item;   /* that it is at */
+    int64_t used;    /* by that item */
 } worker_t;
 
 typedef struct {
@@ -50,6 +55,9 @@ struct duty {
     int64_t credited; /* when credit was last given or used */
     int64_t started;
     double mean_ms; /* of tasks, recent ones weigh more */
+    int64_t limit;  /* for an item; 0: none */
+    const char *limit_reason;
+    int64_t looked; /* when tasks were last held against it */
 };
 
 duty_t *duty_new (crew_t *crew, slots_t *slots, unsigned workers, unsigned cores,
@@ -87,6 +95,12 @@ void duty_destroy (duty_t **self_p)
     free (self->queue);
     free (self);
     *self_p = NULL;
+}
+
+void duty_limit (duty_t *self, int64_t ms, const char *reason)
+{
+    self->limit = ms;
+    self->limit_reason = reason;
 }
 
 static bool take (duty_t *self)
@@ -259,6 +273,29 @@ static bool lend (duty_t *self, int64_t now)
     return missing;
 }
 
+/* End tasks that take too long. */
+static void check_time (duty_t *self, int64_t now)
+{
+    /* A longer turn is time that this process, and so perhaps the host, stood still. */
+    int64_t passed = now - self->looked < TURN_MS ? now - self->looked : TURN_MS;
+    self->looked = now;
+    for (unsigned slot = 0; self->limit > 0 && slot < self->nworkers; slot++) {
+        worker_t *worker = &self->workers[slot];
+        if (worker->state != BUSY || worker->expired || worker->started == now)
+            continue;
+        uint64_t item = crew_item (self->crew, slot);
+        if (item != worker->item)
+            worker->used = 0;
+        else if (!worker->waiting && !worker->paused)
+            worker->used += passed;
+        worker->item = item;
+        if (worker->used < self->limit)
+            continue;
+        worker->expired = true;
+        crew_expire (self->crew, slot, self->limit_reason);
+    }
+}
+
 static int start (duty_t *self, int64_t now, sluice_error_t *err)
 {
     unsigned slot = 0;
@@ -266,7 +303,8 @@ static int start (duty_t *self, int64_t now, sluice_error_t *err)
         slot++;
     queued_t first = self->queue[0];
     unqueue (self, 0);
-    self->workers[slot] = (worker_t){.state = BUSY, .task = first.task, .started = now};
+    self->workers[slot] = (worker_t){
+        .state = BUSY, .task = first.task, .started = now, .item = first.task.first};
     self->nfree--;
     self->started = now;
     if (crew_assign (self->crew, slot, &first.task, err) == -1)
@@ -280,6 +318,7 @@ bool duty_share (duty_t *self, unsigned cores, int64_t now, sluice_error_t *brok
 {
     unsigned allowed = cores / self->cores;
     bool wanting = lend (self, now);
+    check_time (self, now);
     while (self->spare > 0 && (self->locked > allowed || is_idle (self, now))) {
         self->spare--;
         give (self);

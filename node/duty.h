@@ -26,6 +26,9 @@ typedef struct duty duty_t;
 /* `workers` of `crew`, each using `cores` locks while it computes. */
 duty_t *duty_new (crew_t *crew, slots_t *slots, unsigned workers, unsigned cores,
                   sluice_error_t *err);
+/* A task that is at one item for `ms` is ended (crew_expire), for this reason, which is
+ * borrowed. Time in which its worker waits for room, or has no core, does not count. */
+void duty_limit (duty_t *self, int64_t ms, const char *reason);
 /* Gives all locks back. The crew is not touched. */
 void duty_destroy (duty_t **self_p);
 

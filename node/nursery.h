@@ -96,6 +96,11 @@ void crew_shed (crew_t *self, unsigned slot);
 /* Stop what the worker does: it and its descendants are killed and a new one
  * is made. No CREW_FAILED comes; CREW_IDLE does, when the new one is there. */
 void crew_revoke (crew_t *self, unsigned slot);
+/* Its task takes too long: the worker and its descendants are killed and a new one is
+ * made. CREW_FAILED comes, with this reason, unless the task has just ended. */
+void crew_expire (crew_t *self, unsigned slot, const char *reason);
+/* The item that the worker is at, as far as it says: it does so between items. */
+uint64_t crew_item (const crew_t *self, unsigned slot);
 /* The slot's core is taken away or given back (SIGSTOP and SIGCONT to its
  * group), for sharing cores between runs. */
 void crew_pause (crew_t *self, unsigned slot, bool pause);

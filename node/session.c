@@ -20,6 +20,7 @@ enum {
     REPEAT_MS = 2000,      /* what may have been lost is said again after */
     REMEMBERED = 64,       /* failures that are repeated */
     FAILED_TIMES = 4,      /* how often each is said: a break is over or fatal then */
+    MAP_GRACE_S = 30,      /* for a worker of `map` to end its command by itself */
     GONE_MS = 10000        /* dead workers that do not go are not waited for longer */
 };
 
@@ -56,6 +57,7 @@ struct session {
     int64_t told_slots, told_offer;
     failure_t failures[REMEMBERED];
     unsigned next_failure;
+    char late[80]; /* why a task is ended that takes too long */
 };
 
 bool route_is (const route_t *a, const route_t *b)
@@ -308,11 +310,29 @@ bool session_over (session_t *self, int64_t now)
 
 /* ---- what workers did --------------------------------------------------- */
 
+/* The run's `timeout`. Commands of `map` are ended by their workers, who know more; this
+ * is for a worker that does not come to it. */
+static void set_limit (session_t *self)
+{
+    double timeout = 0;
+    const msg_hello_t *hello = &self->hello.hello;
+    if (sluice_params_f64 (hello->params, "timeout", &timeout, NULL) || timeout <= 0 ||
+        timeout > 1e9)
+        return;
+    snprintf (self->late, sizeof self->late, "out of time: ended after %g s (timeout)",
+              timeout);
+    if (strcmp (hello->kernel, "builtin:map") == 0)
+        timeout = 2 * timeout + MAP_GRACE_S;
+    duty_limit (self->duty, (int64_t) (timeout * 1000) + 1, self->late);
+}
+
 static void open_stream (session_t *self, int64_t now)
 {
     sluice_error_t err = {0};
     self->duty =
         duty_new (self->crew, self->host->slots, self->workers, self->cores, &err);
+    if (self->duty)
+        set_limit (self);
     if (self->duty)
         self->push = push_new (self->host, &self->hello, &err);
     if (!self->push) {

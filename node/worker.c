@@ -276,6 +276,8 @@ static void run_task (work_t *self, sluice_task_t *context, const task_t *task)
     int exit_code, sig;
     task_get_end (context, &exit_code, &sig);
     fflush (NULL);
+    /* It may have failed because that was full, and the next one is to find room. */
+    folder_empty (self->is->scratch);
     tell (self, WIRE_FAILED, emitter_item (self->emitter),
           (uint64_t) (exit_code + 1) | (uint64_t) sig << 16, why);
 }

@@ -60,7 +60,8 @@ char *folder_make (const char *base, const char *prefix, int *lock)
     return path;
 }
 
-static bool nothing_changed;
+static bool nothing_changed, keep_top;
+static unsigned left; /* what could not be removed */
 
 /* People may take rights away from their own folders: give them back. */
 static void open_up (const char *path)
@@ -74,12 +75,15 @@ static void open_up (const char *path)
 static int remove_one (const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void) st;
+    if (keep_top && ftw->level == 0 && type == FTW_DP)
+        return 0;
     int rc =
         type == FTW_DP || type == FTW_DNR || type == FTW_D ? rmdir (path) : unlink (path);
     if (rc == 0) {
         nothing_changed = false;
         return 0;
     }
+    left++;
     if (type == FTW_DNR)
         open_up (path);
     else if (errno == EACCES && ftw->base > 1) {
@@ -92,17 +96,30 @@ static int remove_one (const char *path, const struct stat *st, int type, struct
     return 0;
 }
 
-int folder_remove (const char *path)
+/* -1: something is left besides the folder itself. */
+static int remove_below (const char *path, bool itself)
 {
     /* Each pass gets one level deeper into folders that were closed. */
     struct stat st;
+    keep_top = !itself;
     for (int pass = 0; pass < 1000; pass++) {
         nothing_changed = true;
+        left = 0;
         nftw (path, remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-        if (lstat (path, &st) < 0)
+        if (itself ? lstat (path, &st) < 0 : left == 0)
             return 0;
         if (nothing_changed)
             break;
     }
     return -1;
+}
+
+int folder_remove (const char *path)
+{
+    return remove_below (path, true);
+}
+
+int folder_empty (const char *path)
+{
+    return remove_below (path, false);
 }

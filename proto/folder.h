@@ -15,4 +15,7 @@ char *folder_make (const char *base, const char *prefix, int *lock);
  * file systems not entered. 0 also if it is not there. */
 int folder_remove (const char *path);
 
+/* Remove all that is in it, and leave the folder. */
+int folder_empty (const char *path);
+
 #endif

@@ -150,6 +150,7 @@ typedef struct {                       /* MSG_FAILED */
     char *reason;                      /* one line: "killed by signal 11 (SIGSEGV)" */
     int32_t sig;                       /* 0: none */
     int32_t exit_code;                 /* -1: none */
+    bool crashed;                      /* its worker died of it: counts as a crash */
     char *stderr_tail;                 /* last lines, at most 4 KiB */
 } msg_failed_t;
 

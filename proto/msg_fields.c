@@ -191,6 +191,7 @@ static const field_t failed_fields[] = {
     TEXT (msg_t, failed.reason),
     I32 (msg_t, failed.sig),
     I32 (msg_t, failed.exit_code),
+    BOOL (msg_t, failed.crashed),
     TEXT_OF (msg_t, failed.stderr_tail, MSG_MAX_STDERR),
     END,
 };

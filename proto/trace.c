@@ -169,7 +169,11 @@ trace_t *trace_new (const char *path, const char *who, sluice_error_t *err)
     }
     self->fd = fd;
     pthread_mutex_init (&self->lock, NULL);
-    pthread_cond_init (&self->wake, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init (&monotonic);
+    pthread_condattr_setclock (&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init (&self->wake, &monotonic);
+    pthread_condattr_destroy (&monotonic);
     return self;
 }
 
@@ -178,7 +182,7 @@ trace_t *trace_new (const char *path, const char *who, sluice_error_t *err)
 static void wait_for_some (trace_t *self)
 {
     struct timespec until;
-    clock_gettime (CLOCK_REALTIME, &until);
+    clock_gettime (CLOCK_MONOTONIC, &until);
     until.tv_nsec += PAUSE_MS * 1000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;

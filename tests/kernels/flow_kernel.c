@@ -13,6 +13,8 @@
  *             it only when the file `marker` is not there yet (it is made);
  *             `plan exits` and `open fails` happen before any item
  *   yield     0: never give work back
+ *   fails     in so many of 1,000 items, as fails_at () says, an error
+ *   flood_mib that mode `flood` prints on stderr (20)
  */
 
 #define _GNU_SOURCE
@@ -38,10 +40,10 @@ typedef struct {
     uint64_t item, fill[127];
 } bulk_t;
 
-enum { BULK_AT_ONCE = 64, FLOOD_BYTES = 20 << 20 };
+enum { BULK_AT_ONCE = 64 };
 
 typedef struct {
-    uint64_t rows, vary, bulk_kib, sleep_us, at, yield;
+    uint64_t rows, vary, bulk_kib, sleep_us, at, yield, fails, flood_mib;
     char mode[32], marker[512];
     bool first, escaped;
     bulk_t bulk[BULK_AT_ONCE];
@@ -74,12 +76,15 @@ static int open_inputs (sluice_inputs_t *inputs, void **out, sluice_error_t *err
     if (!s)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     s->rows = s->yield = 1;
+    s->flood_mib = 20;
     s->at = UINT64_MAX;
     if (sluice_params_u64 (params, "rows", &s->rows, err) ||
         sluice_params_u64 (params, "vary", &s->vary, err) ||
         sluice_params_u64 (params, "bulk_kib", &s->bulk_kib, err) ||
         sluice_params_u64 (params, "sleep_us", &s->sleep_us, err) ||
         sluice_params_u64 (params, "at", &s->at, err) ||
+        sluice_params_u64 (params, "fails", &s->fails, err) ||
+        sluice_params_u64 (params, "flood_mib", &s->flood_mib, err) ||
         sluice_params_u64 (params, "yield", &s->yield, err)) {
         free (s);
         return -1;
@@ -125,7 +130,34 @@ static int eat (sluice_error_t *err)
     return sluice_fail (err, SLUICE_EFAILED, "4 GiB of memory and no limit");
 }
 
-static int misbehave (state_t *s, uint64_t item, sluice_error_t *err)
+/* Write to the scratch folder until that is full. */
+static int fill (const sluice_task_t *task, sluice_error_t *err)
+{
+    static const char block[1 << 16] = "x";
+    char path[4096];
+    snprintf (path, sizeof path, "%s/filler", sluice_scratch (task));
+    int fd = open (path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    uint64_t bytes = 0;
+    while (fd >= 0 && bytes < UINT64_C (1) << 30) {
+        ssize_t n = write (fd, block, sizeof block);
+        if (n < 0)
+            break;
+        bytes += (uint64_t) n;
+    }
+    int why = errno;
+    if (fd >= 0)
+        close (fd);
+    return sluice_fail (err, SLUICE_EFAILED, "%s: %s after %llu KiB", path,
+                        strerror (why), (unsigned long long) bytes >> 10);
+}
+
+static bool fails_at (const state_t *s, uint64_t item)
+{
+    return ((item * 0x9e3779b97f4a7c15u) >> 33) % 1000 < s->fails;
+}
+
+static int misbehave (state_t *s, const sluice_task_t *task, uint64_t item,
+                      sluice_error_t *err)
 {
     if (s->first) {
         int fd = open (s->marker, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
@@ -149,10 +181,19 @@ static int misbehave (state_t *s, uint64_t item, sluice_error_t *err)
         return eat (err);
     if (strcmp (s->mode, "flood") == 0) {
         static const char line[] = "this line is printed again and again and again\n";
-        for (size_t n = 0; n < FLOOD_BYTES; n += sizeof line - 1)
+        for (size_t n = 0; n < s->flood_mib << 20; n += sizeof line - 1)
             fputs (line, stderr);
         fputs ("the last line\n", stderr);
     }
+    if (strcmp (s->mode, "stop") == 0) {
+        raise (SIGSTOP);
+        return 0; /* somebody woke us: all is well */
+    }
+    if (strcmp (s->mode, "spin") == 0)
+        for (volatile uint64_t i = 0;; i++)
+            ;
+    if (strcmp (s->mode, "fill") == 0)
+        return fill (task, err);
     if (strcmp (s->mode, "hang") == 0)
         for (;;)
             pause ();
@@ -189,10 +230,13 @@ static int one_item (sluice_task_t *task, state_t *s, uint64_t item, sluice_erro
         row.u = u;
         if (sluice_emit (task, item, 0, &row, 1))
             return -1;
-        if (item == s->at && k == n / 2 && misbehave (s, item, err))
+        if (item == s->at && k == n / 2 && misbehave (s, task, item, err))
             return -1;
     }
-    if (n == 0 && item == s->at && misbehave (s, item, err))
+    if (s->fails && fails_at (s, item))
+        return sluice_fail (err, SLUICE_EFAILED, "item %llu has bad luck",
+                            (unsigned long long) item);
+    if (n == 0 && item == s->at && misbehave (s, task, item, err))
         return -1;
     if (item % 3 == 0) {
         char bytes[16] = {0};

@@ -248,6 +248,19 @@ void crew_revoke (crew_t *self, unsigned slot)
     fake_wake (self);
 }
 
+void crew_expire (crew_t *self, unsigned slot, const char *reason)
+{
+    (void) reason;
+    if (self->workers[slot].busy)
+        self->workers[slot].task.first = 3000; /* it fails */
+    fake_wake (self);
+}
+
+uint64_t crew_item (const crew_t *self, unsigned slot)
+{
+    return self->workers[slot].task.first;
+}
+
 void crew_pause (crew_t *self, unsigned slot, bool pause_it)
 {
     self->workers[slot].paused = pause_it;

@@ -285,6 +285,7 @@ static inline void random_msg (random_t *r, msg_type_t type, msg_t *msg)
                                      .reason = random_text (r, 60),
                                      .sig = (int32_t) random_below (r, 64),
                                      .exit_code = (int32_t) random_below (r, 300) - 150,
+                                     .crashed = random_below (r, 2),
                                      .stderr_tail = random_text (r, 4096)};
         break;
     case MSG_PING:

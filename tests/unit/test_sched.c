@@ -110,7 +110,8 @@ static void one_bad_item (uint64_t items, uint64_t bad, bool knows)
         uint64_t first, stop;
         cr_assert_lt (rounds++, 200);
         if (t.first <= bad && bad < t.stop) {
-            sched_failed (s, 0, t.task, t.attempt, knows ? bad : t.first, &first, &stop);
+            sched_failed (s, 0, t.task, t.attempt, knows ? bad : t.first, true, &first,
+                          &stop);
             cr_assert (first == t.first && stop == t.stop);
             continue;
         }
@@ -199,7 +200,7 @@ Test (sched, cancelling_a_running_task_fails_its_items_for_good)
     /* what still comes of it is stale */
     cr_assert_null (sched_running (s, 3, a.task, a.attempt));
     cr_assert_not (sched_done (s, 3, a.task, a.attempt, a.stop, 1));
-    cr_assert_eq (sched_failed (s, 3, a.task, a.attempt, 0, &first, &stop), -1);
+    cr_assert_eq (sched_failed (s, 3, a.task, a.attempt, 0, true, &first, &stop), -1);
     cr_assert_eq (sched_cancel (s, a.task, &t), SCHED_UNKNOWN, "only once");
     /* the others go on */
     cr_assert (sched_done (s, 3, b.task, b.attempt, b.stop, 1));
@@ -221,7 +222,7 @@ Test (sched, cancelling_what_waits_to_be_tried_again)
     uint64_t first, stop;
     sched_join (s, 0, 2);
     cr_assert (sched_next (s, 0, 0, &a));
-    cr_assert_eq (sched_failed (s, 0, a.task, 1, a.first, &first, &stop), 0);
+    cr_assert_eq (sched_failed (s, 0, a.task, 1, a.first, true, &first, &stop), 0);
     cr_assert_eq (sched_find (s, a.task, &t), SCHED_PENDING);
     cr_assert_eq (t.failures, 1);
     cr_assert_eq (sched_cancel (s, a.task, &t), SCHED_PENDING);
@@ -462,7 +463,7 @@ Test (sched, of_two_attempts_one_may_fail_or_be_lost)
     sched_t *s = two_nodes (3, 2, 2);
     cr_assert (sched_next (s, 0, 10, &slow));
     cr_assert (sched_copy (s, 1, 20, &copy));
-    cr_assert_eq (sched_failed (s, 0, slow.task, 1, slow.first, &first, &stop), 0);
+    cr_assert_eq (sched_failed (s, 0, slow.task, 1, slow.first, true, &first, &stop), 0);
     sched_counts (s, &c);
     cr_assert (c.running == 1 && c.pending == 0, "the copy goes on");
     cr_assert_not (sched_copy (s, 0, 60, &again), "else it might fail for ever");
@@ -472,10 +473,10 @@ Test (sched, of_two_attempts_one_may_fail_or_be_lost)
     cr_assert (c.running == 0 && c.tasks_running == 0 && c.pending == 1);
     cr_assert (sched_next (s, 0, 30, &again));
     cr_assert (again.task == slow.task && again.attempt == 3, "no number twice");
-    cr_assert_eq (sched_failed (s, 0, again.task, 3, slow.first, &first, &stop), 0);
+    cr_assert_eq (sched_failed (s, 0, again.task, 3, slow.first, true, &first, &stop), 0);
     cr_assert (sched_next (s, 0, 30, &again));
     cr_assert_eq (again.attempt, 4);
-    cr_assert_eq (sched_failed (s, 0, again.task, 4, slow.first, &first, &stop), 1,
+    cr_assert_eq (sched_failed (s, 0, again.task, 4, slow.first, true, &first, &stop), 1,
                   "three failures in all");
     cr_assert (sched_finished (s));
     sched_destroy (&s);
@@ -524,6 +525,27 @@ Test (sched, cancelling_a_copied_task_ends_both)
         sched_counts (s, &c);
         cr_assert (c.failed == 1 && c.running == 0 && c.tasks_running == 0);
         cr_assert_null (sched_running (s, 1, copy.task, 2));
+        cr_assert (sched_finished (s));
+        sched_destroy (&s);
+    }
+}
+
+/* Deaths of workers and plain failures have limits of their own. */
+Test (sched, limits_of_failures)
+{
+    for (int crashed = 0; crashed < 2; crashed++) {
+        sched_t *s = sched_new (&(sched_options_t){
+            .items = 1, .items_per_task = 1, .crash_limit = 4, .failure_limit = 2});
+        sched_join (s, 0, 1);
+        task_t t;
+        unsigned attempts = 0;
+        while (sched_next (s, 0, 0, &t)) {
+            uint64_t first, stop;
+            attempts++;
+            int final = sched_failed (s, 0, t.task, t.attempt, 0, crashed, &first, &stop);
+            cr_assert_eq (final, attempts == (crashed ? 4 : 2));
+        }
+        cr_assert_eq (attempts, crashed ? 4 : 2);
         cr_assert (sched_finished (s));
         sched_destroy (&s);
     }
