@@ -120,7 +120,8 @@ static void on_failed (void *arg, const link_t *link, const msg_failed_t *f,
     if (self->failures_shown++ < RUN_NAMED_FAILURES) {
         say (self, "item %llu failed on %s: %s", (unsigned long long) first, link->host,
              f->reason);
-        show_last_words (self, f);
+        if (!self->job->options.map) /* there they are part of the reason */
+            show_last_words (self, f);
     } else if (self->failures_shown == RUN_NAMED_FAILURES + 1)
         say (self, "more items failed; they are named in sluice/failures of the output");
     if (self->job->options.fail_fast) {

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import h5py
@@ -172,8 +173,9 @@ class Place:
         self.env.setdefault('ASAN_OPTIONS', 'detect_leaks=0')
         # Told to end: tidy up all the same (but not in children).
         mine = os.getpid()
-        signal.signal(signal.SIGTERM,
-                      lambda *_: sys.exit(143) if os.getpid() == mine else os._exit(143))
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)
+                          if os.getpid() == mine else os._exit(143))
 
     def __enter__(self):
         return self

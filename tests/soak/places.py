@@ -110,6 +110,7 @@ class Alone:
         return process.pid
 
     def woken(self, process):
+        """nsenter stops with what it began, and has to be woken, too."""
         send([process.pid], signal.SIGCONT)
 
     def enter(self, _host):
@@ -124,9 +125,7 @@ class Alone:
         return marked(self.mark + '/' + (host or 'master'), name)
 
     def agent(self, _host, process):
-        pid = self.master_pid(process)
-        return [c for c in (children(pid) if pid else [])
-                if c in marked(self.mark + '/master', 'sluice')][:1]
+        return children(process.pid)[:1]
 
     def mend(self):
         """Begin the nodes anew that have died."""
@@ -190,6 +189,10 @@ class Loop(Alone):
                 if p.poll() is not None or time.monotonic() > until:
                     raise RuntimeError('a node does not start: %s' % open(p.log).read())
                 time.sleep(0.02)
+
+    def woken(self, process):
+        super().woken(process)
+        send([p.pid for p in self.nodes.values()], signal.SIGCONT)
 
     def agent(self, host, _process):
         return [p for p in marked(self.mark + '/' + host, 'sluice')
