@@ -24,6 +24,7 @@ enum { SOCKET = 3 };
 
 typedef struct {
     feed_t *feed;
+    job_t *job;
     msg_t map;
     char *path;         /* of a job file that is not there, in the folder of the map */
     char *folder;       /* of an output without a name, until it is there */
@@ -143,7 +144,7 @@ static int serve (serve_t *self, run_result_t *result, bool *ran, sluice_error_t
     }
     if (self->folder)
         rmdir (self->folder); /* it was not begun, or this is the second time */
-    job_destroy (&job);
+    self->job = job;
     return rc;
 }
 
@@ -168,6 +169,9 @@ int cmd_serve (int argc, char **argv)
         cmd_fail ("serve", &err);
     feed_over (self.feed, ran ? &result : NULL, &err);
     feed_drain (self.feed);
+    int status = rc == 0 ? 0 : sluice_exit_status (&err);
+    run_leave (status);
+    job_destroy (&self.job);
     feed_destroy (&self.feed);
     for (size_t i = 0; self.nodes && i < self.map.map.nnodes; i++)
         free ((char *) (uintptr_t) self.nodes[i]);
@@ -175,5 +179,5 @@ int cmd_serve (int argc, char **argv)
     free (self.path);
     free (self.folder);
     free (self.nodes);
-    return rc == 0 ? 0 : sluice_exit_status (&err);
+    return status;
 }

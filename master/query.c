@@ -91,6 +91,14 @@ void query_destroy (query_t **self_p)
     *self_p = NULL;
 }
 
+registry_t *query_give_record (query_t *self)
+{
+    registry_t *record = self ? self->registry : NULL;
+    if (self)
+        self->registry = NULL;
+    return record;
+}
+
 void query_set_trace (query_t *self, trace_t *trace)
 {
     self->trace = trace;

@@ -1,11 +1,13 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
+#define _GNU_SOURCE 1 /* pthread_clockjoin_np */
 #include "master/run.h"
 
 #include <errno.h>
 #include <malloc.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,6 +32,7 @@
 enum {
     RENAME_MS = 2000,
     RATE_MS = 2000,
+    LEAVE_S = 5,    /* for a share to answer at the end */
     SLEPT_MS = 4000 /* a turn takes 0.1 s; busy machines take longer, but not so long */
 };
 
@@ -601,18 +604,68 @@ static char *write_inputs (run_t *self, sluice_error_t *err)
     return relative;
 }
 
-static void remove_inputs (const run_t *self)
+/* ---- leaving the share ------------------------------------------------------------- */
+
+/* What is to be undone there. It may not answer, which is no reason to wait for ever:
+ * results are safe by then. So it is done aside, and given up after a while. */
+typedef struct {
+    registry_t *record;
+    roster_t *roster; /* may just be reading there */
+    char *inputs;     /* path of a file to remove with its folder; NULL: none */
+} leaving_t;
+
+static bool share_hangs; /* a thread waits for it and uses what is the job's */
+
+static void *leave (void *arg)
+{
+    leaving_t *self = arg;
+    registry_leave (&self->record);
+    roster_destroy (&self->roster);
+    if (self->inputs) {
+        unlink (self->inputs);
+        *strrchr (self->inputs, '/') = '\0';
+        rmdir (self->inputs);
+        free (self->inputs);
+    }
+    free (self);
+    return NULL;
+}
+
+static void leave_share (run_t *self)
 {
     const job_t *job = self->job;
-    char *path = NULL;
-    if (!share_confined (job->share) ||
-        asprintf (&path, "%s/.sluice/runs/%s/inputs.h5", share_root (job->share),
-                  job->run_name) < 0)
+    pthread_t thread;
+    struct timespec until;
+    leaving_t *leaving = calloc (1, sizeof *leaving);
+    if (!leaving) /* the next run there sweeps up */
         return;
-    unlink (path);
-    *strrchr (path, '/') = '\0';
-    rmdir (path);
-    free (path);
+    leaving->record = query_give_record (self->query);
+    leaving->roster = self->roster;
+    self->roster = NULL;
+    if (job->plan->nshared && share_confined (job->share) &&
+        asprintf (&leaving->inputs, "%s/.sluice/runs/%s/inputs.h5",
+                  share_root (job->share), job->run_name) < 0)
+        leaving->inputs = NULL;
+    if (pthread_create (&thread, NULL, leave, leaving) != 0) {
+        leave (leaving);
+        return;
+    }
+    clock_gettime (CLOCK_MONOTONIC, &until);
+    until.tv_sec += LEAVE_S;
+    if (pthread_clockjoin_np (thread, NULL, CLOCK_MONOTONIC, &until) == 0)
+        return;
+    pthread_detach (thread);
+    share_hangs = true;
+    say (self, "the share does not answer; %s/.sluice/runs/%s is left there",
+         share_root (job->share), job->run_name);
+}
+
+void run_leave (int status)
+{
+    if (!share_hangs)
+        return;
+    fflush (NULL);
+    _exit (status);
 }
 
 static bool wants_local (const job_t *job)
@@ -705,8 +758,8 @@ static int set_up (run_t *self, sluice_error_t *err)
 
 static void tear_down (run_t *self)
 {
+    leave_share (self);
     query_destroy (&self->query);
-    roster_destroy (&self->roster);
     links_destroy (&self->links, "over");
     local_stop (&self->local);
     trace_destroy (&self->trace);
@@ -715,8 +768,6 @@ static void tear_down (run_t *self)
     sched_destroy (&self->sched);
     if (self->context)
         zmq_ctx_term (self->context);
-    if (self->job->plan->nshared)
-        remove_inputs (self);
     local_folder_remove (&self->folder);
     if (self->signals >= 0) {
         close (self->signals);
