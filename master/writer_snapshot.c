@@ -305,6 +305,8 @@ int writer_lay (writer_t *self, sluice_error_t *err)
         return -1;
     if (self->under_way || !self->changed || self->finished)
         return 0;
+    if (outpath_still_there (self->path, outfile_fd (self->file), false, err) < 0)
+        return writer_failed (self);
     return lay_snapshot (self, err) < 0 ? writer_failed (self) : 0;
 }
 

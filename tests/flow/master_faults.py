@@ -108,6 +108,7 @@ def deleted(p, _digest):
         run, output = start(p, how)
         if how == 'removed':
             os.unlink(output)
+            gone = time.monotonic()
         else:
             os.rename(output, p.path('elsewhere.h5'))
         if how == 'replaced':
@@ -116,6 +117,9 @@ def deleted(p, _digest):
         out, err = run.communicate(timeout=300)
         ok('%s: exit status %d: %s' % (how, run.returncode, err), run.returncode == 4)
         ok('%s: one line: %s' % (how, err), len(err.splitlines()) == 1)
+        if how == 'removed':
+            took = time.monotonic() - gone
+            print('a removed output was noticed after %.1f s' % took)
         ok(err, ('removed it' if how == 'removed' else 'renamed or replaced it') in err)
         if how != 'removed':
             ok(err, 'elsewhere.h5' in err)

@@ -181,8 +181,12 @@ static int misbehave (state_t *s, const sluice_task_t *task, uint64_t item,
         return eat (err);
     if (strcmp (s->mode, "flood") == 0) {
         static const char line[] = "this line is printed again and again and again\n";
-        for (size_t n = 0; n < s->flood_mib << 20; n += sizeof line - 1)
-            fputs (line, stderr);
+        char block[1 << 16];
+        size_t n = 0;
+        for (; n + sizeof line <= sizeof block; n += sizeof line - 1)
+            memcpy (block + n, line, sizeof line - 1);
+        for (uint64_t done = 0; done < s->flood_mib << 20; done += n)
+            fwrite (block, 1, n, stderr);
         fputs ("the last line\n", stderr);
     }
     if (strcmp (s->mode, "stop") == 0) {
