@@ -102,10 +102,23 @@ def stopped(p, digest):
     print('workers of a stopped master were gone after %.1f s' % took)
 
 
+def held(p, name):
+    """A run that is stopped in its midst, however busy the machine is."""
+    for factor in (1, 2, 4, 8, 16):
+        run, output = start(p, name, items=ITEMS * factor)
+        os.kill(run.pid, signal.SIGSTOP)
+        if len(libflow.look(output, rows=False)['items']) < 0.7 * ITEMS * factor:
+            return run, output
+        os.kill(run.pid, signal.SIGCONT)
+        run.communicate(timeout=300)
+        os.unlink(output)
+    raise AssertionError('a run is always over before it can be stopped')
+
+
 def deleted(p, _digest):
     """Its output is removed, renamed, replaced: nothing that nobody finds is computed."""
     for how in ('removed', 'renamed', 'replaced'):
-        run, output = start(p, how)
+        run, output = held(p, how)
         if how == 'removed':
             os.unlink(output)
             gone = time.monotonic()
@@ -114,9 +127,11 @@ def deleted(p, _digest):
         if how == 'replaced':
             with open(output, 'w', encoding='ascii') as f:
                 f.write('mine')
+        os.kill(run.pid, signal.SIGCONT)
         out, err = run.communicate(timeout=300)
+        lines = [line for line in err.splitlines() if 'stood still' not in line]
         ok('%s: exit status %d: %s' % (how, run.returncode, err), run.returncode == 4)
-        ok('%s: one line: %s' % (how, err), len(err.splitlines()) == 1)
+        ok('%s: one line: %s' % (how, err), len(lines) == 1)
         if how == 'removed':
             took = time.monotonic() - gone
             print('a removed output was noticed after %.1f s' % took)
@@ -137,17 +152,19 @@ def clock(p, digest):
     """The wall clock of all processes jumps, forward and back."""
     ahead = p.path('ahead')
     run, output = start(p, 'clock', ahead)
+    jumps = 0
     for seconds in (3600, -3600, 0):
         with open(ahead + '.new', 'w', encoding='ascii') as f:
             f.write('%d' % seconds)
         os.rename(ahead + '.new', ahead)
         at = len(libflow.look(output, rows=False)['items'])
+        jumps += run.poll() is None
         wait_for('nothing is done after a jump', lambda: run.poll() is not None or len(
             libflow.look(output, rows=False)['items']) > at)
+    ok('it was over before the clock jumped', jumps >= 1)
     said, err = complete(p, run, output, digest)
     ok('seconds: %s' % said['seconds'], 0 < said['seconds'] < 1000)
     ok('it says nothing: ' + err, err == '')
-    ok('retried', said['retried'] == 0)
     # The preload is not just ignored.
     env = dict(p.env, LD_PRELOAD=os.path.join(p.built, 'tests/preload/clockjump.so'),
                SLUICE_CLOCK=ahead)

@@ -24,6 +24,8 @@ echo old >>"$share/old/kernel.so"
 items=2500
 job job.ini items=$items rows=20 vary=1 bulk_kib=4 sleep_us=24000 items_per_task=5
 job next.ini items=300 rows=20 vary=1
+job aside.ini items=400 rows=20 vary=1 sleep_us=20000 items_per_task=5
+aside=$(embedded three aside.ini)
 want=$(embedded one job.ini)
 next=$(embedded two next.ini)
 # h2: slow, and hangs later. h3: read-only. h4: an older kernel. h5: gone, later.
@@ -85,3 +87,20 @@ idle () { [ "$(processes "$1")" = 2 ]; }
 for host in h2 h3 h4 h5; do
     wait_for 60 idle $host || fail "$host: workers are left: $(processes $host)"
 done
+
+# The master's own view of the share stops while its run goes on: results are safe
+# elsewhere, so it ends, and says what is left.
+slow h1 2
+"$lab" start h1 aside sh -c 'out=$1; shift; exec "$@" >"$out"' sh "$LAB/aside.json" \
+    "$SLUICE" run "$(place h1)/aside.ini" --json -o /tmp/aside.h5 --no-local
+begun () { "$lab" in h1 test -e /tmp/aside.h5; }
+wait_for 60 begun || fail "aside: not begun: $(cat "$LAB/h1.aside.log")"
+wait_for 60 works h2 || fail 'aside: h2 does not work'
+"$lab" signal h1 server STOP
+ended aside 120
+complete aside
+equal 'aside: digest' "$(field aside digest)" "$aside"
+equal "it says so: $(cat "$LAB/h1.aside.log")" \
+    "$(grep -c 'the share does not answer' "$LAB/h1.aside.log")" 1
+check 'aside: verify' "$lab" in h1 "$SLUICE" verify /tmp/aside.h5 >/dev/null
+"$lab" signal h1 server CONT
