@@ -32,7 +32,7 @@ typedef struct {
     double target;           /* seconds a task should take; 0: 2.0 */
     unsigned crash_limit;    /* 0: 3 */
     bool no_copies;
-    unsigned failure_limit;  /* 0: as crash_limit */
+    unsigned failure_limit; /* 0: as crash_limit */
 } sched_options_t;
 
 typedef struct sched sched_t;
