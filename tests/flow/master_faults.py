@@ -80,6 +80,19 @@ def nothing_left(p):
     ok('left: %s' % left, not left)
 
 
+def held(p, name):
+    """A run that is stopped in its midst, however busy the machine is."""
+    for factor in (1, 2, 4, 8, 16):
+        run, output = start(p, name, sleep_us=8000 * factor)
+        os.kill(run.pid, signal.SIGSTOP)
+        if len(libflow.look(output, rows=False)['items']) < 0.7 * ITEMS:
+            return run, output
+        os.kill(run.pid, signal.SIGCONT)
+        run.communicate(timeout=300)
+        os.unlink(output)
+    raise AssertionError('a run is always over before it can be stopped')
+
+
 # Longer than its nodes wait (8 s), longer than it waits for them (10 s), and longer
 # than a run may be without nodes (30 s: only with `master_faults.py 32`).
 STOPPED = float(sys.argv[1]) if len(sys.argv) > 1 else 12
@@ -87,8 +100,7 @@ STOPPED = float(sys.argv[1]) if len(sys.argv) > 1 else 12
 
 def stopped(p, digest):
     """It stands still: its nodes end its run, and begin it anew when it is back."""
-    run, output = start(p, 'stopped')
-    os.kill(run.pid, signal.SIGSTOP)
+    run, output = held(p, 'stopped')
     began = time.monotonic()
     def alone():                            # master, agent, spawner
         return len(p.processes()) <= 3
@@ -100,19 +112,6 @@ def stopped(p, digest):
     ok('it says so: ' + err, 'stood still for' in err)
     ok('retried', said['retried'] >= 1)
     print('workers of a stopped master were gone after %.1f s' % took)
-
-
-def held(p, name):
-    """A run that is stopped in its midst, however busy the machine is."""
-    for factor in (1, 2, 4, 8, 16):
-        run, output = start(p, name, items=ITEMS * factor)
-        os.kill(run.pid, signal.SIGSTOP)
-        if len(libflow.look(output, rows=False)['items']) < 0.7 * ITEMS * factor:
-            return run, output
-        os.kill(run.pid, signal.SIGCONT)
-        run.communicate(timeout=300)
-        os.unlink(output)
-    raise AssertionError('a run is always over before it can be stopped')
 
 
 def deleted(p, _digest):
@@ -151,7 +150,7 @@ def deleted(p, _digest):
 def clock(p, digest):
     """The wall clock of all processes jumps, forward and back."""
     ahead = p.path('ahead')
-    run, output = start(p, 'clock', ahead)
+    run, output = start(p, 'clock', ahead, sleep_us=20000)
     jumps = 0
     for seconds in (3600, -3600, 0):
         with open(ahead + '.new', 'w', encoding='ascii') as f:

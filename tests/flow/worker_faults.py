@@ -6,6 +6,8 @@
 their scratch folder, and fail one in twenty. Each run ends with the documented status,
 its digest is that of the items that can be computed, each that cannot is named on the
 screen and in the file, memory is bounded and nothing is left.
+
+  worker_faults.py [MIB]       that it prints; with it, it stands still for 30 s (3)
 """
 import json
 import os
@@ -118,7 +120,7 @@ def stopped(p, all_items):
     still = p.wait_for('no worker is stopped', lambda: [
         pid for pid, state in p.named_processes('sluice-w') if state == 'T'])
     # All the others are done, or given to the other worker, while it stands still.
-    time.sleep(1 if p.small else 3)
+    time.sleep(30 if len(sys.argv) > 1 else 1 if p.small else 3)
     p.ok('the run did not wait', run.poll() is None)
     for pid in still:
         os.kill(pid, signal.SIGCONT)
@@ -174,7 +176,7 @@ def children(p, all_items):
 
 
 def flood(p, rest):
-    """It prints without end (10 GB: `worker_faults.py 10240`): the last 4 KiB are kept,
+    """It prints without end: the last 4 KiB are kept,
     and no process of ours grows."""
     mib = int(sys.argv[1]) if len(sys.argv) > 1 else 64 if p.small else 256
     job = p.job('flood.ini', items=ITEMS, rows=20, vary=1, at=AT, mode='flood',
