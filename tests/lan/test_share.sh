@@ -92,6 +92,7 @@ done
 # The master's own view of the share stops while its run goes on: results are safe
 # elsewhere, so it ends, and says what is left.
 slow h1 2
+# shellcheck disable=SC2016
 "$lab" start h1 aside sh -c 'out=$1; shift; exec "$@" >"$out"' sh "$LAB/aside.json" \
     "$SLUICE" run "$(place h1)/aside.ini" --json -o /tmp/aside.h5 --no-local
 begun () { "$lab" in h1 test -e /tmp/aside.h5; }

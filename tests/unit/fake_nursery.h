@@ -48,7 +48,9 @@ struct crew {
     fake_worker_t *workers;
     uint8_t *memory;
     bool *used;
-    unsigned assigned, revoked, paused, shed; /* calls, for the test to look at */
+    unsigned assigned, revoked, paused, shed, expired; /* calls, for the test to see */
+    const char *why;                                   /* of the last that expired */
+    uint64_t item; /* that all workers say they are at; 0: the task's first */
 };
 
 static int64_t fake_now (void)
@@ -250,7 +252,8 @@ void crew_revoke (crew_t *self, unsigned slot)
 
 void crew_expire (crew_t *self, unsigned slot, const char *reason)
 {
-    (void) reason;
+    self->expired++;
+    self->why = reason;
     if (self->workers[slot].busy)
         self->workers[slot].task.first = 3000; /* it fails */
     fake_wake (self);
@@ -258,7 +261,7 @@ void crew_expire (crew_t *self, unsigned slot, const char *reason)
 
 uint64_t crew_item (const crew_t *self, unsigned slot)
 {
-    return self->workers[slot].task.first;
+    return self->item ? self->item : self->workers[slot].task.first;
 }
 
 void crew_pause (crew_t *self, unsigned slot, bool pause_it)

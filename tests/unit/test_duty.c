@@ -257,3 +257,39 @@ Test (duty, short_tasks_are_asked_for_ahead)
     }
     destroy (&set);
 }
+
+/* Items 2000 and up never end. Turns of 100 ms, as the agent makes them. */
+Test (duty, a_task_that_takes_too_long_is_ended)
+{
+    crew_event_t event;
+    set_t set = make (1, 1, 1);
+    duty_limit (set.duty, 2000, "out of time");
+    share (&set, 1, 100);
+    cr_assert_eq (assign (&set, 0, 1, 1, 2000, 100), 0);
+    int64_t now = 100;
+    for (; now < 1200; now += 100)
+        share (&set, 1, now);
+    cr_assert_eq (set.crew->expired, 0, "not yet");
+    /* This process slept: the worker's time is not known. */
+    share (&set, 1, now += 60000);
+    cr_assert_eq (set.crew->expired, 0);
+    for (int i = 0; i < 10; i++)
+        share (&set, 1, now += 100);
+    cr_assert_eq (set.crew->expired, 1, "once");
+    cr_assert_str_eq (set.crew->why, "out of time");
+    do
+        crew_next (set.crew, &event);
+    while (event.type != CREW_NOTHING && event.type != CREW_FAILED);
+    cr_assert_eq (event.type, CREW_FAILED);
+    duty_free (set.duty, 0, now);
+    /* An item has its own time, and so has a worker that waits for its core. */
+    share (&set, 1, now += 100);
+    cr_assert_eq (assign (&set, 1, 2, 2, 2000, now), 0);
+    for (uint64_t item = 2000; item < 2010; item++) {
+        set.crew->item = item;
+        for (int i = 0; i < 15; i++)
+            share (&set, 1, now += 100);
+    }
+    cr_assert_eq (set.crew->expired, 1);
+    destroy (&set);
+}

@@ -434,6 +434,7 @@ Test (nursery, a_crash_costs_one_worker)
     cr_assert_eq (event.failed.attempt, task.attempt);
     cr_assert_eq (event.failed.sig, SIGSEGV);
     cr_assert_eq (event.failed.exit_code, -1);
+    cr_assert (event.failed.crashed);
     cr_assert_eq (event.failed.item, task.first + 5);
 #ifndef HAVE_ASAN
     cr_assert_str_eq (event.failed.reason, "killed by signal 11 (Segmentation fault)");
@@ -476,6 +477,7 @@ Test (nursery, an_error_of_the_kernel_comes_with_its_stderr)
         cr_assert_eq (event.failed.item, task.first);
         cr_assert_eq (event.failed.sig, 0);
         cr_assert_eq (event.failed.exit_code, -1);
+        cr_assert_not (event.failed.crashed);
     }
     run_well (0, 0, 10);
 }
@@ -523,6 +525,21 @@ Test (nursery, a_hanging_task_is_revoked)
         cr_assert_lt (clock_ms () - began, 2000);
     }
     run_well (0, 0, 10);
+    cr_assert_eq (next_within (crew, 100), CREW_NOTHING);
+}
+
+Test (nursery, a_task_that_takes_too_long_fails)
+{
+    start_ready ();
+    assign (0, HANG * WHAT, 1);
+    crew_expire (crew, 0, "out of time");
+    crew_expire (crew, 0, "again");
+    cr_assert_eq (next (), CREW_FAILED, "%d", (int) event.type);
+    cr_assert_str_eq (event.failed.reason, "out of time");
+    cr_assert_not (event.failed.crashed, "its worker did not die of itself");
+    cr_assert_eq (event.failed.item, HANG * WHAT);
+    run_well (0, 0, 10);
+    crew_expire (crew, 0, "it is idle: nothing happens");
     cr_assert_eq (next_within (crew, 100), CREW_NOTHING);
 }
 
