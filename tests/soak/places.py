@@ -56,6 +56,16 @@ def children(pid):
         return []
 
 
+def peak_rss(pid):
+    """Bytes; 0: it is gone."""
+    try:
+        with open('/proc/%d/status' % pid, encoding='latin-1') as f:
+            return max([int(line.split()[1]) << 10 for line in f
+                        if line.startswith('VmHWM')] or [0])
+    except OSError:
+        return 0
+
+
 class Alone:
     """Runs with their embedded node."""
 
@@ -152,7 +162,11 @@ class Loop(Alone):
         self.plain('init', self.share)
         self.ports, self.nodes = {}, {}
         self.choose_ports()
-        self.mend()
+        try:
+            self.mend()
+        except BaseException:
+            self.close()
+            raise
 
     def choose_ports(self):
         for host in self.hosts:
@@ -166,7 +180,8 @@ class Loop(Alone):
     def node_args(self, host):
         port = self.ports[host]
         return ['node', self.share, '--ports', '%d-%d' % (port, port + 20), '--no-beacon',
-                '--interface', 'lo', '--slots', '2', '--outbox', '64M', '--user', 'root']
+                '--interface', 'lo', '--slots', '2', '--outbox', '64M',
+                *(['--user', 'root'] if os.geteuid() == 0 else [])]
 
     def mend(self):
         fresh = []
@@ -195,8 +210,14 @@ class Loop(Alone):
         send([p.pid for p in self.nodes.values()], signal.SIGCONT)
 
     def agent(self, host, _process):
-        return [p for p in marked(self.mark + '/' + host, 'sluice')
-                if open('/proc/%d/comm' % p).read().strip() == 'sluice'][:1]
+        found = []
+        for pid in marked(self.mark + '/' + host, 'sluice'):
+            try:
+                with open('/proc/%d/comm' % pid, encoding='latin-1') as f:
+                    found += [pid] if f.read().strip() == 'sluice' else []
+            except OSError:
+                pass
+        return found[:1]
 
     def left(self):
         said = super().left()
