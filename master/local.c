@@ -20,6 +20,7 @@ struct local {
     pid_t pid;    /* -1: none */
     int lifetime; /* our end; the node ends when it closes */
     int starts;   /* after the first */
+    int futile;   /* of these: in a row, with nothing done since the one before */
     char *folder, *root;
     char endpoint[128];
     const char *args[24]; /* its command; what follows is pointed to */
@@ -27,7 +28,7 @@ struct local {
 };
 
 /* A node that dies again and again does so because of what it is given. */
-enum { READY_MS = 10000, STOP_MS = 10000, MOST_STARTS = 3 };
+enum { READY_MS = 10000, STOP_MS = 10000, MOST_FUTILE = 3 };
 
 char *local_folder (sluice_error_t *err)
 {
@@ -179,11 +180,16 @@ bool local_ended (local_t *self, char *how, size_t size)
     return true;
 }
 
-int local_again (local_t *self, sluice_error_t *err)
+int local_again (local_t *self, bool useful, sluice_error_t *err)
 {
     int ready = -1;
-    if (self->starts >= MOST_STARTS)
-        return sluice_fail (err, SLUICE_ENONODES, "it died %d times", self->starts + 1);
+    if (useful)
+        self->futile = 0;
+    if (self->futile >= MOST_FUTILE)
+        return sluice_fail (err, SLUICE_ENONODES,
+                            "it died %d times, and nothing was done between",
+                            self->futile + 1);
+    self->futile++;
     self->starts++;
     /* A new name: what was on its way to the dead one must not reach this one. */
     snprintf (self->endpoint, sizeof self->endpoint, "ipc://%s/node%d", self->folder,

@@ -28,8 +28,9 @@ local_t *local_start (const job_t *job, const char *folder, sluice_error_t *err)
 /* Has it died? Then `how`, for a person. Said once. */
 bool local_ended (local_t *self, char *how, size_t size);
 /* Start it again after that, at another endpoint; does not wait until it is
- * ready. -1: it died too often (4 times), or the system refused. */
-int local_again (local_t *self, sluice_error_t *err);
+ * ready. `useful`: something was done since the last time. -1: it died too often (4
+ * times in a row with nothing done), or the system refused. */
+int local_again (local_t *self, bool useful, sluice_error_t *err);
 /* Its endpoint. */
 const char *local_endpoint (const local_t *self);
 /* Ends the node with all its workers; waits for it (10 s at most). */

@@ -60,8 +60,9 @@ typedef struct {
     phase_t phase;
     bool paused; /* the program takes no results */
     int64_t started, phase_since, named_at, alone_since;
-    int64_t turned;   /* when the last turn of the loop began; 0: none did */
-    int64_t rated_at; /* when `rate` was worked out, from these bytes on */
+    uint64_t done_before; /* items, when this machine's node was last begun anew */
+    int64_t turned;       /* when the last turn of the loop began; 0: none did */
+    int64_t rated_at;     /* when `rate` was worked out, from these bytes on */
     uint64_t rated_bytes;
     double rate; /* bytes per second, of late */
     time_t since;
@@ -424,7 +425,11 @@ static void check_local (run_t *self)
     progress_end (&self->progress);
     links_lose_local (self->links, why);
     self->named_at = 0; /* link to it at once */
-    if (local_again (self->local, &err) == 0)
+    sched_counts_t c;
+    sched_counts (self->sched, &c);
+    bool useful = c.done + c.failed > self->done_before;
+    self->done_before = c.done + c.failed;
+    if (local_again (self->local, useful, &err) == 0)
         return;
     say (self, "this machine takes no part any more: %s", err.text);
     local_stop (&self->local);

@@ -115,9 +115,9 @@ hunt () {
             shuf -n 1 --random-source=<(yes $i) | xargs -r kill -KILL 2>/dev/null || true
     done
 }
-# begin NAME: the calm job again, in the background, until it is under way
+# begin NAME [JOB]: the calm job again, in the background, until it is under way
 begin () {
-    FLOW_MARK=$dir "$binary" run "$dir/hunted.ini" -q --json --cores 2 -o "$dir/$1.h5" \
+    FLOW_MARK=$dir "$binary" run "$dir/${2:-hunted}.ini" -q --json --cores 2 -o "$dir/$1.h5" \
         >"$dir/$1.json" 2>"$dir/$1.err" &
     master=$!
     wait_for 20 has_items "$dir/$1.h5" 1 || fail "$1: nothing done"
@@ -151,6 +151,17 @@ for victim in spawner agent; do
     survived $victim 1
     check "$victim killed: it is said" grep -q 'lost node' "$dir/$victim.err"
 done
+
+# It may die more often than four times, if something is done between.
+job "$dir/often.ini" items=$n rows=20 vary=1 sleep_us=16000 items_per_task=10
+begin often often
+for i in 1 2 3 4 5 6; do
+    have=$(look "$dir/often.h5" --items)
+    xargs kill -KILL <"/proc/$master/task/$master/children"
+    wait_for 60 has_items "$dir/often.h5" $((have + 1)) ||
+        fail "often: nothing is done after death $i: $(tail -n 2 "$dir/often.err")"
+done
+survived often 1
 
 # All of it at once: what they leave goes with the next run.
 begin all
