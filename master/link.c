@@ -22,8 +22,8 @@ enum {
     COPY_NODES = 16
 };
 /* Nodes that are there at the start answer HELLO, and most have a result, within this
- * time; the window is kept open for them so long. */
-enum { GATHER_MS = 5000 };
+ * time, be they a thousand; their parts of the window are kept for them so long. */
+enum { GATHER_MS = 30000 };
 /* Descriptors that a node takes (messages, results), and what is kept for all else. */
 enum { FDS_PER_NODE = 2, FDS_KEPT = 64 };
 

@@ -466,13 +466,14 @@ static int loop (run_t *self)
         zmq_pollitem_t items[12];
         size_t n = links_sockets (self->links, sockets);
         n += query_sockets (self->query, sockets + n);
-        if (self->roster)
-            sockets[n++] = roster_socket (self->roster);
         for (size_t i = 0; i < n; i++)
             items[i] = (zmq_pollitem_t){.socket = sockets[i], .events = ZMQ_POLLIN};
         items[n++] =
             (zmq_pollitem_t){.fd = wthread_fd (self->writer), .events = ZMQ_POLLIN};
         items[n++] = (zmq_pollitem_t){.fd = self->signals, .events = ZMQ_POLLIN};
+        if (self->roster)
+            items[n++] =
+                (zmq_pollitem_t){.fd = roster_fd (self->roster), .events = ZMQ_POLLIN};
         n += poll_feed (self, items + n);
         if (zmq_poll (items, (int) n, 100) < 0 && zmq_errno () != EINTR)
             return sluice_fail (&self->error, SLUICE_ESYSTEM, "poll: %s",
