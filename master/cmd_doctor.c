@@ -31,7 +31,8 @@ static const char HELP[] =
 
 enum {
     SHARE_MS = 5000,   /* for all that touches the share */
-    LOOK_MS = 3000,    /* nodes announce themselves each second, and write each 5 s */
+    LOOK_MS = 1500,    /* nodes announce themselves each second */
+    ANSWER_MS = 5000,  /* who does not answer within this is not there */
     LAST_MS = 60000,   /* whatever happens, it is over then */
     STALE_MS = 20000,  /* a node that has not written its record for so long cannot */
     FILES_PER_NODE = 2 /* descriptors of a master */
@@ -219,7 +220,8 @@ static void check_node (doctor_t *self, const surveyed_node_t *node, const char 
              "is it up, and is the port open in its firewall? sluice node --ports A-B "
              "keeps it to ports that are",
              "%s (known by its %s) does not answer within %d s", node->found.endpoint,
-             node->found.by_beacon ? "broadcast" : "record in the share", LOOK_MS / 1000);
+             node->found.by_beacon ? "broadcast" : "record in the share",
+             ANSWER_MS / 1000);
         return;
     }
     machine_read (&m, a);
@@ -260,6 +262,7 @@ static void check_nodes (doctor_t *self, const share_report_t *r)
         say (self, BAD, "nodes", "", "%s", err.text);
     else {
         survey_wait (survey, LOOK_MS, false);
+        survey_wait (survey, ANSWER_MS, true);
         for (size_t i = 0; i < survey_node_count (survey); i++)
             check_node (self, survey_node (survey, i), m.version);
         if (survey_node_count (survey) == 0)

@@ -250,11 +250,12 @@ static void add_run (json_out_t *out, const session_t *session)
     session_status_t status;
     session_status (session, &status);
     run_text (session_run (session), hex);
-    json_add (out, "{\"run\":\"%s\",\"owner\":", hex);
+    json_add (out, "{\"run\": \"%s\", \"owner\": ", hex);
     json_add_text (out, status.owner);
-    json_add (out, ",\"job\":");
+    json_add (out, ", \"job\": ");
     json_add_text (out, status.job);
-    json_add (out, ",\"ready\":%s,\"running\":%u,\"cores\":%u,\"held\":%" PRIu64 "}",
+    json_add (out,
+              ", \"ready\": %s, \"running\": %u, \"cores\": %u, \"held\": %" PRIu64 "}",
               status.ready ? "true" : "false", status.running, status.cores, status.held);
 }
 
@@ -266,29 +267,30 @@ static void answer_status (const desk_t *self, const route_t *route)
     json_out_t out;
     machine_look (&machine);
     json_begin (&out, MSG_MAX_TEXT - 4);
-    json_add (&out, "{\"host\":");
+    json_add (&out, "{\"host\": ");
     json_add_text (&out, host->name);
     run_text (host->uuid, hex);
     json_add (&out,
-              ",\"uuid\":\"%s\",\"slots\":%u,\"busy\":%u,\"cores\":%u,\"memory\":%" PRIu64
-              ",\"outbox\":%" PRIu64 ",\"outbox_used\":%" PRIu64 ",\"malformed\":%" PRIu64
-              ",\"refused\":%" PRIu64 ",\"share_age\":%" PRId64
-              ",\"ports\":\"%u-%u\",\"isa\":",
+              ", \"uuid\": \"%s\", \"slots\": %u, \"busy\": %u, \"cores\": %u, "
+              "\"memory\": %" PRIu64 ", \"outbox\": %" PRIu64
+              ", \"outbox_used\": %" PRIu64 ", \"malformed\": %" PRIu64
+              ", \"refused\": %" PRIu64 ", \"share_age\": %" PRId64
+              ", \"ports\": \"%u-%u\", \"isa\": ",
               hex, host->nslots, slots_held (host->slots), host->cores, host->memory,
               host->outbox, host->outbox_used, self->malformed,
               host->zap ? zap_refused (host->zap) : 0,
               host->announce ? announce_age (host->announce) : -1, host->port_from,
               host->port_to);
     json_add_text (&out, vm_isa_name ());
-    json_add (&out, ",");
+    json_add (&out, ", ");
     machine_write (&machine, &out);
-    json_add (&out, ",\"runs\":[");
+    json_add (&out, ", \"runs\": [");
     bool first = true;
     for (unsigned i = 0; i < self->n; i++) {
         size_t mark = out.used;
         if (session_ended (self->entries[i].session))
             continue;
-        json_add (&out, "%s", first ? "" : ",");
+        json_add (&out, "%s", first ? "" : ", ");
         add_run (&out, self->entries[i].session);
         if (out.full || out.used + 4 > out.most) { /* the rest is not told */
             json_cut (&out, mark);
