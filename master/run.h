@@ -4,7 +4,7 @@
 /* run.h - a run of a job on the cluster, from the first HELLO to the last byte
  *
  * One thread, the control loop, owns every socket, the gate, the scheduler
- * and the links to nodes; the writer's thread and the roster's actor are the
+ * and the links to nodes; the writer's thread and the roster's thread are the
  * only others. Nothing in the loop blocks: what may block (disk, share) is in
  * those two.
  */

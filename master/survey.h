@@ -7,7 +7,7 @@
  * master may be dead, and its nodes may not have noticed yet. So commands ask
  * both, all of them at the same time: nobody's silence delays another's answer.
  *
- * Single-threaded, but for the roster's actor. A number is a run's index in
+ * Single-threaded, but for the roster's thread. A number is a run's index in
  * order of its finding.
  */
 #ifndef MASTER_SURVEY_H
