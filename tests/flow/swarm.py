@@ -53,10 +53,10 @@ def bound(window, nodes):
 
 def arguments(small):
     parser = argparse.ArgumentParser()
-    parser.add_argument('--nodes', type=int, default=40 if small else 80)
+    parser.add_argument('--nodes', type=int, default=30 if small else 60)
     parser.add_argument('--window', type=size, default=16 << 20)
     parser.add_argument('--rate', type=size, default=100 << 20)
-    parser.add_argument('--each', type=size, default=(1 if small else 2) * ITEM)
+    parser.add_argument('--each', type=size, default=2 * ITEM)
     parser.add_argument('--bytes', type=size, default=0)
     return parser.parse_args()
 
@@ -112,9 +112,9 @@ def main():
         print(json.dumps(played))
         assert played['nodes'] == args.nodes, 'not all nodes took part'
         assert said['peak_held'] <= args.window, 'more was held than the window'
-        # What a sanitizer takes is not the master's.
-        assert 'ASAN' in os.environ.get('SLUICE_TEST_BUILD', '') or place.small or \
-            played['peak_rss'] <= most, 'the master took more memory than its bound'
+        # At small sizes there are sanitizers, whose memory is not the master's.
+        assert place.small or played['peak_rss'] <= most, \
+            'the master took more memory than its bound'
         # Who comes first on a busy machine may have more; nobody may have much less.
         assert played['least'] * RATIO > half / args.nodes, 'a node starved'
         assert whole or played['ratio'] < RATIO, 'some nodes had more than others'
