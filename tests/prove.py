@@ -134,7 +134,7 @@ def run_test(tree, test):
 def why(out):
     """The line of its output that says how it failed."""
     lines = [line.strip() for line in out.splitlines() if line.strip()]
-    for words in ('FAILED', 'AssertionError', '[FAIL]', 'Error', 'hung'):
+    for words in ('FAILED', 'AssertionError: ', '[FAIL]', 'Error', 'hung'):
         for line in lines:
             if words in line:
                 return line[:160]
