@@ -168,6 +168,7 @@ int cmd_serve (int argc, char **argv)
         cmd_fail ("serve", &err);
     feed_over (self.feed, ran ? &result : NULL, &err);
     feed_drain (self.feed);
+    run_leave (rc == 0 ? 0 : sluice_exit_status (&err));
     feed_destroy (&self.feed);
     for (size_t i = 0; self.nodes && i < self.map.map.nnodes; i++)
         free ((char *) (uintptr_t) self.nodes[i]);

@@ -26,7 +26,11 @@
 #include "master/roster.h"
 #include "proto/clock.h"
 
-enum { RENAME_MS = 2000, RATE_MS = 2000 };
+enum {
+    RENAME_MS = 2000,
+    RATE_MS = 2000,
+    AGAIN_MS = 500 /* signals so close are one */
+};
 
 typedef enum {
     PHASE_RUN,
@@ -52,6 +56,8 @@ typedef struct {
     phase_t phase;
     bool paused; /* the program takes no results */
     int64_t started, phase_since, named_at, alone_since;
+    int64_t signalled_at;
+    bool warned;      /* that the next signal leaves the last state unwritten */
     int64_t rated_at; /* when `rate` was worked out, from these bytes on */
     uint64_t rated_bytes;
     double rate; /* bytes per second, of late */
@@ -268,13 +274,33 @@ static void cancel (run_t *self, const char *why)
     say (self, "%s; stopping every node", why);
     sluice_fail (&self->error, SLUICE_ECANCELLED, "cancelled");
     self->status = "cancelled";
+    self->warned = true;
     finish (self);
+}
+
+/* Told to end while the last state is written, which may take long, or for ever where
+ * the disk does not answer. The file is whole without it. */
+static void hurry (run_t *self)
+{
+    if (!self->warned) {
+        say (self, "writing the last state; once more, and it is left out");
+        self->warned = true;
+        return;
+    }
+    say (self, "the last state is left out; the file stays at an earlier whole one");
+    sluice_fail (&self->error, SLUICE_ECANCELLED, "cancelled");
+    self->status = "cancelled";
+    enter (self, PHASE_OVER);
 }
 
 static void read_signals (run_t *self)
 {
     struct signalfd_siginfo info;
     while (read (self->signals, &info, sizeof info) == (ssize_t) sizeof info) {
+        int64_t now = clock_ms (), last = self->signalled_at;
+        self->signalled_at = now;
+        if (self->phase == PHASE_FINISH && now - last >= AGAIN_MS)
+            hurry (self);
         cancel (self, info.ssi_signo == SIGINT ? "interrupted" : "told to end");
         if (self->disk_full)
             sluice_fail (&self->error, SLUICE_ECANCELLED, "cancelled");
@@ -658,6 +684,16 @@ static int set_up (run_t *self, sluice_error_t *err)
     return 0;
 }
 
+static bool writer_hangs; /* its thread was left behind */
+
+void run_leave (int status)
+{
+    if (!writer_hangs)
+        return;
+    fflush (NULL);
+    _exit (status);
+}
+
 static void tear_down (run_t *self)
 {
     query_destroy (&self->query);
@@ -665,7 +701,10 @@ static void tear_down (run_t *self)
     links_destroy (&self->links, "over");
     local_stop (&self->local);
     trace_destroy (&self->trace);
-    wthread_destroy (&self->writer);
+    if (!wthread_destroy (&self->writer)) {
+        say (self, "the disk of %s does not answer", self->job->output);
+        writer_hangs = true;
+    }
     gate_destroy (&self->gate);
     sched_destroy (&self->sched);
     if (self->context)

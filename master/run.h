@@ -39,6 +39,10 @@ int run_cluster (job_t *job, run_result_t *result, sluice_error_t *err);
 /* Run it in this process: no fork, no socket, the same digest. */
 int run_serial (job_t *job, run_result_t *result, sluice_error_t *err);
 
+/* Call when everything else is done, before the job is destroyed: if the disk did not
+ * answer at the end, a thread still waits for it, and the process ends here. */
+void run_leave (int status);
+
 /* The writer of this job's output; its feed, if it has one, hears that it is there. */
 writer_t *run_open_writer (job_t *job, sluice_error_t *err);
 

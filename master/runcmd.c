@@ -306,6 +306,7 @@ static int run_job (const run_options_t *o)
         cmd_fail (o->command, &err);
         status = status ? status : SLUICE_EOUTPUT;
     }
+    run_leave (status);
     job_destroy (&job);
     return status;
 }
