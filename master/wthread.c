@@ -15,7 +15,7 @@
 /* Results wait for others, so that many small ones are one write, but not long. */
 enum { MOST_UNPUBLISHED = 64 };
 /* Closing a file whose disk answers takes no longer. */
-enum { STOP_MS = 10000 };
+enum { STOP_MS = 5000 };
 
 typedef enum {
     ORDER_PIECE,
