@@ -65,6 +65,7 @@ typedef struct {
     unsigned nnodes, ready, over;
     uint64_t at_once, mark;
     bool marked;
+    uint64_t resyncs;
     int64_t first, last; /* ms: the first HELLO, the last that got ready */
     /* of the run */
     char *table;
@@ -389,6 +390,7 @@ static void hear_credit (swarm_t *self, node_t *node, const msg_credit_t *credit
 static void hear_resync (swarm_t *self, node_t *node, const msg_credit_t *credit)
 {
     if (credit->epoch > node->epoch) {
+        self->resyncs++;
         zmq_close (node->push);
         node->epoch = credit->epoch;
         node->push =
@@ -532,10 +534,11 @@ static void print (swarm_t *self)
         all += node->received;
     }
     printf ("{\"nodes\":%u,\"ready_seconds\":%.3f,\"received\":%llu,\"least\":%llu,"
-            "\"most\":%llu,\"ratio\":%.3f}\n",
+            "\"most\":%llu,\"ratio\":%.3f,\"resyncs\":%llu}\n",
             self->ready, (double) (self->last - self->first) * 1e-3,
             (unsigned long long) all, (unsigned long long) least,
-            (unsigned long long) most, least ? (double) most / (double) least : 1e9);
+            (unsigned long long) most, least ? (double) most / (double) least : 1e9,
+            (unsigned long long) self->resyncs);
 }
 
 static void close_nodes (swarm_t *self)
@@ -574,7 +577,7 @@ int main (int argc, char **argv)
         limit.rlim_cur = limit.rlim_max;
         setrlimit (RLIMIT_NOFILE, &limit);
     }
-    zmq_ctx_set (self.context, ZMQ_MAX_SOCKETS, (int) (2 * self.nnodes + 64));
+    zmq_ctx_set (self.context, ZMQ_MAX_SOCKETS, (int) (4 * self.nnodes + 64));
     open_nodes (&self, argv[2]);
     loop (&self);
     print (&self);
