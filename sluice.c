@@ -33,6 +33,7 @@ static const struct {
     {"key", cmd_key, "the fingerprint of a cluster key; a new key file"},
     {"nodes", cmd_nodes, "which nodes are there"},
     {"runs", cmd_runs, "which runs are going on"},
+    {"doctor", cmd_doctor, "what is wrong with share, key, clocks, nodes; what to do"},
     {"explain", cmd_explain, "what a run, or a task of it, waits for"},
     {"cancel", cmd_cancel, "stop a run, some of its tasks, or all of one's runs"},
     {"trace", cmd_trace, "decode what --trace recorded"},

@@ -24,6 +24,7 @@ int cmd_runs (int argc, char **argv);
 int cmd_explain (int argc, char **argv);
 int cmd_trace (int argc, char **argv);
 int cmd_cancel (int argc, char **argv);
+int cmd_doctor (int argc, char **argv);
 /* What include/sluice/client.h starts: serves one program. Not for people. */
 int cmd_serve (int argc, char **argv);
 int cmd_show (int argc, char **argv);
@@ -57,9 +58,13 @@ int cmd_options (int argc, char **argv, const char *help, const cmd_option_t *op
 int cmd_no_run (const char *prefix, size_t hits, const char *where, sluice_error_t *err);
 
 /* The share around `where` and its cluster, with the key from `key`, $SLUICE_KEY or
- * the share. -1: both NULL. */
+ * the share. A share that hangs is waited for some seconds. -1: both NULL. */
 int cmd_cluster (const char *where, const char *key, share_t **share, cluster_t **cluster,
                  sluice_error_t *err);
+
+/* cmd_cluster has failed, and the command goes on with the runs of this machine: say so
+ * if the share is there, but does not answer. */
+void cmd_only_here (const char *name, const sluice_error_t *err);
 
 /* Open a plain file for reading; nothing else, which could block for ever. */
 int cmd_open (const char *path, sluice_error_t *err);

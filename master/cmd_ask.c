@@ -9,11 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zmq.h>
 
-#include "master/registry.h"
-#include "master/roster.h"
-#include "proto/clock.h"
+#include "master/survey.h"
 #include "proto/json.h"
 
 static const char HELP[] =
@@ -21,28 +18,7 @@ static const char HELP[] =
     "List the nodes of the share around DIR (default: this folder), how they\n"
     "were found (beacon or share), and what they do. --json: one object a line.\n";
 
-enum { LOOK_MS = 2500, ANSWER_MS = 2000, MAX_SHOWN = 1024 };
-
-/* Collect what is seen within LOOK_MS, each node once. */
-static size_t look (roster_t *roster, found_t *seen)
-{
-    size_t n = 0;
-    for (int64_t end = clock_ms () + LOOK_MS, left; (left = end - clock_ms ()) > 0;) {
-        zmq_pollitem_t item = {.socket = roster_socket (roster), .events = ZMQ_POLLIN};
-        zmq_poll (&item, 1, (long) left);
-        found_t found;
-        while (roster_next (roster, &found)) {
-            size_t i = 0;
-            while (i < n && memcmp (seen[i].uuid, found.uuid, sizeof found.uuid))
-                i++;
-            if (i < MAX_SHOWN)
-                seen[i] = found;
-            if (i == n && n < MAX_SHOWN)
-                n++;
-        }
-    }
-    return n;
-}
+enum { LOOK_MS = 3000 };
 
 /* What a node does, in words: its answer is JSON. */
 static void print_doing (const char *text)
@@ -97,34 +73,27 @@ int cmd_nodes (int argc, char **argv)
     sluice_error_t err = {0};
     share_t *share = NULL;
     cluster_t *cluster = NULL;
-    roster_t *roster = NULL;
+    survey_t *survey = NULL;
     int answered = 0;
     status = 0;
-    found_t *seen = calloc (MAX_SHOWN, sizeof *seen);
-    if (!seen ||
-        cmd_cluster (optind < argc ? argv[optind] : ".", key, &share, &cluster, &err) ||
-        !(roster = roster_new (share, cluster, &err))) {
+    if (cmd_cluster (optind < argc ? argv[optind] : ".", key, &share, &cluster, &err) ||
+        !(survey = survey_new (share, cluster, &err)) || survey_nodes (survey, &err)) {
         status = cmd_fail ("nodes", &err);
         goto done;
     }
-    size_t n = look (roster, seen);
-    for (size_t i = 0; i < n; i++) {
-        msg_t question = {.type = MSG_STATUS, .text = {.text = ""}};
-        sluice_error_t why = {0};
-        char *text = registry_ask (seen[i].endpoint, cluster,
-                                   cluster_node_pair (cluster)->public_key, &question,
-                                   ANSWER_MS, &why);
-        answered += text != NULL;
-        if (json)
-            print_json (&seen[i], text);
-        else {
-            printf ("%-16s %-28s %3u slots  %s  ", seen[i].host, seen[i].endpoint,
-                    seen[i].slots, seen[i].by_beacon ? "beacon" : "share ");
-            if (text)
-                print_doing (text);
-            puts (text ? "" : "does not answer");
+    survey_wait (survey, LOOK_MS, false);
+    for (size_t i = 0; i < survey_node_count (survey); i++) {
+        const surveyed_node_t *node = survey_node (survey, i);
+        answered += node->answer != NULL;
+        if (json) {
+            print_json (&node->found, node->answer);
+            continue;
         }
-        free (text);
+        printf ("%-16s %-28s %3u slots  %s  ", node->found.host, node->found.endpoint,
+                node->found.slots, node->found.by_beacon ? "beacon" : "share ");
+        if (node->answer)
+            print_doing (node->answer);
+        puts (node->answer ? "" : "does not answer");
     }
     if (!answered) {
         sluice_fail (&err, SLUICE_ENONODES,
@@ -133,9 +102,8 @@ int cmd_nodes (int argc, char **argv)
         status = cmd_fail ("nodes", &err);
     }
 done:
-    roster_destroy (&roster);
+    survey_destroy (&survey);
     cluster_destroy (&cluster);
     share_destroy (&share);
-    free (seen);
     return status;
 }

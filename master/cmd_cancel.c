@@ -270,7 +270,7 @@ int cmd_cancel (int argc, char **argv)
     share_t *share = NULL;
     cluster_t *cluster = NULL;
     if (cmd_cluster (args.where, args.key, &share, &cluster, &none))
-        share = NULL; /* then only runs of this machine are known */
+        cmd_only_here ("cancel", &none);
     survey_t *survey = survey_new (share, cluster, &err);
     int rc = -1;
     if (survey && args.ntasks)

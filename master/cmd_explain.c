@@ -201,7 +201,7 @@ int cmd_explain (int argc, char **argv)
     share_t *share = NULL;
     cluster_t *cluster = NULL;
     if (cmd_cluster (where, key, &share, &cluster, &none))
-        share = NULL; /* then only runs of this machine are known */
+        cmd_only_here ("explain", &none);
     survey_t *survey = survey_new (share, cluster, &err);
     status = 0;
     if (!survey || explain (survey, where, run, task, json, &err))

@@ -149,9 +149,11 @@ int cmd_runs (int argc, char **argv)
     share_t *share = NULL;
     cluster_t *cluster = NULL;
     /* Without a share runs of this machine are known; one that was named must be. */
-    if (cmd_cluster (optind < argc ? argv[optind] : ".", key, &share, &cluster, &err) &&
-        (optind < argc || key))
-        return cmd_fail ("runs", &err);
+    if (cmd_cluster (optind < argc ? argv[optind] : ".", key, &share, &cluster, &err)) {
+        if ((optind < argc || key) && err.code != SLUICE_ESYSTEM)
+            return cmd_fail ("runs", &err);
+        cmd_only_here ("runs", &err);
+    }
     err.code = SLUICE_OK;
     survey_t *survey = survey_new (share, cluster, &err);
     if (survey)

@@ -14,7 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proto/within.h"
 #include "sluice/params.h"
+
+/* A share that is there answers within this, be it busy. */
+enum { SHARE_WAIT_MS = 5000 };
 
 int cmd_fail (const char *name, const sluice_error_t *err)
 {
@@ -116,25 +120,64 @@ int cmd_open (const char *path, sluice_error_t *err)
     return -1;
 }
 
+/* What cmd_cluster asks of the share, which may hang. */
+typedef struct {
+    char *where, *key;
+    share_t *share;
+    cluster_t *cluster;
+    sluice_error_t err;
+} finding_t;
+
+static void find_cluster (void *arg)
+{
+    finding_t *f = arg;
+    f->share = share_find (f->where, &f->err);
+    if (!f->share && f->err.code == SLUICE_OK)
+        sluice_fail (&f->err, SLUICE_EINPUT,
+                     "%s: no share here or above; make one with: sluice init DIR",
+                     f->where);
+    if (f->share)
+        f->cluster =
+            cluster_new_from_file (f->key ? f->key : share_key_path (f->share), &f->err);
+}
+
 int cmd_cluster (const char *where, const char *key, share_t **share, cluster_t **cluster,
                  sluice_error_t *err)
 {
+    *share = NULL;
     *cluster = NULL;
-    *share = share_find (where, err);
-    if (!*share)
-        return err->code != SLUICE_OK
-                   ? -1
-                   : sluice_fail (
-                         err, SLUICE_EINPUT,
-                         "%s: no share here or above; make one with: sluice init DIR",
-                         where);
     if (!key)
         key = getenv ("SLUICE_KEY");
-    *cluster = cluster_new_from_file (key && *key ? key : share_key_path (*share), err);
-    if (*cluster)
-        return 0;
-    share_destroy (share);
-    return -1;
+    finding_t *f = calloc (1, sizeof *f);
+    if (f) {
+        f->where = strdup (where);
+        f->key = key && *key ? strdup (key) : NULL;
+    }
+    if (!f || !f->where || (key && *key && !f->key))
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    if (!call_within (SHARE_WAIT_MS, find_cluster, f))
+        return sluice_fail (err, SLUICE_ESYSTEM,
+                            "the share around %s does not answer within %d s; is its "
+                            "file server up?",
+                            where, SHARE_WAIT_MS / 1000);
+    *share = f->share;
+    *cluster = f->cluster;
+    if (!f->cluster) {
+        share_destroy (share);
+        *err = f->err;
+    }
+    int rc = f->cluster ? 0 : -1;
+    free (f->where);
+    free (f->key);
+    free (f);
+    return rc;
+}
+
+void cmd_only_here (const char *name, const sluice_error_t *err)
+{
+    if (err->code == SLUICE_ESYSTEM)
+        fprintf (stderr, "sluice %s: %s Only runs of this machine are known.\n", name,
+                 err->text);
 }
 
 int cmd_no_run (const char *prefix, size_t hits, const char *where, sluice_error_t *err)

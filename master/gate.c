@@ -19,7 +19,9 @@ struct gate {
     uint64_t window, outstanding, held, peak;
     entry_t *nodes;
     size_t nnodes;
-    size_t turn; /* who is served next */
+    size_t turn;       /* who is served next */
+    unsigned offering; /* nodes that ever offered */
+    unsigned expected;
 };
 
 gate_t *gate_new (uint64_t window)
@@ -63,12 +65,18 @@ int gate_join (gate_t *self, unsigned node)
     return 0;
 }
 
+void gate_expect (gate_t *self, unsigned nodes)
+{
+    self->expected = nodes;
+}
+
 void gate_leave (gate_t *self, unsigned node)
 {
     entry_t *e = entry (self, node);
     if (!e)
         return;
     self->outstanding -= e->granted - e->received;
+    self->offering -= e->offered > 0;
     free (e->sizes);
     memset (e, 0, sizeof *e);
 }
@@ -111,8 +119,11 @@ int gate_offer (gate_t *self, unsigned node, uint64_t from, const uint32_t *size
         if (e->count >= GATE_MAX_OFFERED)
             return sluice_fail (err, SLUICE_EPROTO, "more than %d pieces offered",
                                 GATE_MAX_OFFERED);
-        if (remember (e, sizes[i]))
+        self->offering += e->offered == 0;
+        if (remember (e, sizes[i])) {
+            self->offering -= e->offered == 0;
             return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        }
     }
     return 0;
 }
@@ -121,6 +132,15 @@ static void note_peak (gate_t *self)
 {
     if (gate_in_use (self) > self->peak)
         self->peak = gate_in_use (self);
+}
+
+/* Is there room for a piece? One always fits, while nodes are expected. */
+static bool has_room (const gate_t *self, uint32_t size)
+{
+    uint64_t used = gate_in_use (self), open = self->window;
+    if (self->offering < self->expected)
+        open = open / self->expected * self->offering;
+    return used + size <= (used == 0 ? self->window : open);
 }
 
 /* One piece to each node in turn, until the next in turn does not fit. */
@@ -135,7 +155,7 @@ static void grant (gate_t *self)
             continue;
         }
         uint32_t size = e->sizes[e->first];
-        if (gate_in_use (self) + size > self->window)
+        if (!has_room (self, size))
             return; /* it stays first in turn: nobody starves */
         e->first = (e->first + 1) % e->room;
         e->count--;

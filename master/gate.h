@@ -37,6 +37,11 @@ int gate_join (gate_t *self, unsigned node);
 /* A node is gone: what it was granted and did not deliver is free again. */
 void gate_leave (gate_t *self, unsigned node);
 
+/* So many nodes in all are about to share the window (0: whoever is there; it may be said
+ * again and again). Until each has offered something, the window is open only as far as
+ * the even parts of those that have, lest the first ones fill it. */
+void gate_expect (gate_t *self, unsigned nodes);
+
 /* The node has pieces of these sizes ready, the first of them beginning at
  * byte `from` of its stream. What is known already is skipped. -1: a piece
  * larger than the window, a gap, or too many pieces: it is to be cut off. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <xxhash.h>
 #include <zmq.h>
 
@@ -20,6 +21,11 @@ enum {
     COPY_MS = 100,
     COPY_NODES = 16
 };
+/* Nodes that are there at the start answer HELLO, and most have a result, within this
+ * time, be they a thousand; their parts of the window are kept for them so long. */
+enum { GATHER_MS = 30000 };
+/* Descriptors that a node takes (messages, results), and what is kept for all else. */
+enum { FDS_PER_NODE = 2, FDS_KEPT = 64 };
 
 struct links {
     const job_t *job;
@@ -41,7 +47,23 @@ struct links {
     bool stopped, paused;
     int64_t copied;     /* when a copy was last looked for */
     unsigned copy_next; /* for which node next */
+    int64_t began; /* ms */
+    unsigned room; /* nodes that there are descriptors for */
+    bool told_room;
 };
+
+static void tell (links_t *self, const char *format, ...)
+    __attribute__ ((format (printf, 2, 3)));
+
+/* How many nodes this process may have connections to. */
+static unsigned count_room (void)
+{
+    struct rlimit limit;
+    if (getrlimit (RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY)
+        return MAX_LINKS;
+    rlim_t n = limit.rlim_cur < FDS_KEPT ? 0 : (limit.rlim_cur - FDS_KEPT) / FDS_PER_NODE;
+    return n < 1 ? 1 : n < MAX_LINKS ? (unsigned) n : MAX_LINKS;
+}
 
 links_t *links_new (void *context, const job_t *job, gate_t *gate, sched_t *sched,
                     wthread_t *writer, bool local, sluice_error_t *err)
@@ -55,6 +77,8 @@ links_t *links_new (void *context, const job_t *job, gate_t *gate, sched_t *sche
     self->gate = gate;
     self->sched = sched;
     self->writer = writer;
+    self->began = clock_ms ();
+    self->room = count_room ();
     if ((local && plane_open (&self->local, context, job, false, err)) ||
         (job->cluster && plane_open (&self->net, context, job, true, err))) {
         links_destroy (&self, "");
@@ -158,9 +182,19 @@ bool links_know (const links_t *self, const uint8_t *uuid)
     return false;
 }
 
-static link_t *free_link (links_t *self)
+static link_t *free_link (links_t *self, const char *endpoint)
 {
-    /* Numbers are not used twice: they name nodes in the file. */
+    /* Numbers are not used twice, as they name nodes in the file; but one that never
+     * took part has left nothing, and may be asked for ever. */
+    for (unsigned i = 0; i < self->nlinks; i++) {
+        link_t *l = &self->links[i];
+        if (!l->state && !l->numbered && strcmp (l->endpoint, endpoint) == 0) {
+            bool told = l->given_up;
+            memset (l, 0, sizeof *l);
+            l->given_up = told;
+            return l;
+        }
+    }
     if (self->nlinks >= MAX_LINKS)
         return NULL;
     if (self->nlinks % 16 == 0) {
@@ -172,6 +206,23 @@ static link_t *free_link (links_t *self)
     link_t *l = &self->links[self->nlinks++];
     memset (l, 0, sizeof *l);
     return l;
+}
+
+/* Can one more node be connected to? Said once if not. */
+static bool has_room (links_t *self)
+{
+    unsigned used = 0;
+    for (unsigned i = 0; i < self->nlinks; i++)
+        used += self->links[i].state != LINK_FREE && !self->links[i].local;
+    if (used < self->room)
+        return true;
+    if (!self->told_room)
+        tell (self,
+              "this process may open descriptors for %u nodes only; the others take no "
+              "part (see: ulimit -n)",
+              self->room);
+    self->told_room = true;
+    return false;
 }
 
 int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *uuid,
@@ -187,7 +238,12 @@ int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *u
     if (strlen (endpoint) >= sizeof self->links->endpoint)
         return sluice_fail (err, SLUICE_EINPUT, "%.60s...: the endpoint is too long",
                             endpoint);
-    link_t *l = free_link (self);
+    if (!local && !has_room (self))
+        return sluice_fail (
+            err, SLUICE_ESYSTEM,
+            "this process may open descriptors for %u nodes only; see: ulimit -n",
+            self->room);
+    link_t *l = free_link (self, endpoint);
     if (!l)
         return sluice_fail (err, SLUICE_ESYSTEM, "%s: more than %d nodes", endpoint,
                             MAX_LINKS);
@@ -207,12 +263,10 @@ int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *u
     if (!local &&
         curve_connect_as (plane->router, cluster_member_pair (self->job->cluster),
                           cluster_node_pair (self->job->cluster)->public_key, err)) {
-        self->nlinks--;
         return -1;
     }
     zmq_setsockopt (plane->router, ZMQ_CONNECT_ROUTING_ID, &l->route, sizeof l->route);
     if (zmq_connect (plane->router, endpoint)) {
-        self->nlinks--;
         return sluice_fail (
             err, SLUICE_EINPUT,
             "%s: not an endpoint (%s); nodes are named as tcp://HOST:PORT", endpoint,
@@ -228,8 +282,6 @@ static void drop_task (void *arg, const task_t *task)
     wthread_drop (((links_t *) arg)->writer, task->task, task->attempt);
 }
 
-static void tell (links_t *self, const char *format, ...)
-    __attribute__ ((format (printf, 2, 3)));
 static void tell (links_t *self, const char *format, ...)
 {
     char line[500];
@@ -259,7 +311,7 @@ static void lose (links_t *self, link_t *l, const char *why)
         self->counts.lost++;
         tell (self, "lost node %s (%s): %s; its tasks go to others", l->host, l->endpoint,
               why);
-    } else if (!l->answered && !gave_up (self, l)) {
+    } else if (!l->answered && !l->given_up && !gave_up (self, l)) {
         tell (self, "%s: %s; still trying", l->endpoint, why);
     }
     send_to (self, l, &(msg_t){.type = MSG_BYE, .text = {.text = (char *) why}});
@@ -268,6 +320,7 @@ static void lose (links_t *self, link_t *l, const char *why)
     zmq_disconnect (l->plane->router, l->endpoint);
     sched_leave (self->sched, node, drop_task, self);
     gate_leave (self->gate, node);
+    l->given_up |= !l->answered;
     l->state = LINK_FREE;
 }
 
@@ -441,6 +494,7 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
             return;
         }
         l->state = LINK_READY;
+        l->numbered = true;
         l->moved = clock_ms ();
         self->counts.ever++;
         self->counts.cores += w->slots;
@@ -785,8 +839,12 @@ static void tick_link (links_t *self, link_t *l, int64_t now)
 
 void links_tick (links_t *self, int64_t now)
 {
-    unsigned node;
+    unsigned node, gathering = 0;
     uint64_t granted;
+    for (unsigned i = 0; now - self->began < GATHER_MS && i < self->nlinks; i++)
+        gathering +=
+            self->links[i].state == LINK_HELLO || self->links[i].state == LINK_READY;
+    gate_expect (self->gate, gathering);
     while (gate_next (self->gate, &node, &granted))
         if (node < self->nlinks && self->links[node].state == LINK_READY) {
             link_t *l = &self->links[node];

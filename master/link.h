@@ -36,6 +36,8 @@ typedef struct {
     uint64_t route; /* our ROUTER's name for it */
     uint64_t token;
     bool local, answered; /* answered: a message came from it */
+    bool numbered;        /* it took part: the file may name it */
+    bool given_up;        /* it never answered, which was said */
     uint8_t uuid[16];
     bool has_uuid;
     char host[65], isa[16];

@@ -13,8 +13,9 @@
 
 struct query {
     const job_t *job;
-    void *socket;
-    zap_t *zap; /* NULL: no network */
+    void *local; /* ipc, for this user on this machine: needs neither share nor key */
+    void *net;   /* tcp with CURVE; NULL: no network */
+    zap_t *zap;  /* NULL: no network */
     registry_t *registry;
     trace_t *trace; /* NULL: none */
 };
@@ -33,10 +34,10 @@ static int bind_tcp (query_t *self, char *out, size_t size, sluice_error_t *err)
     size_t n = sizeof bound;
     if (zap_allow (self->zap, DOMAIN,
                    cluster_member_pair (self->job->cluster)->public_key, err) ||
-        curve_serve (self->socket, cluster_master_pair (self->job->cluster), DOMAIN, err))
+        curve_serve (self->net, cluster_master_pair (self->job->cluster), DOMAIN, err))
         return -1;
-    if (zmq_bind (self->socket, "tcp://*:*") ||
-        zmq_getsockopt (self->socket, ZMQ_LAST_ENDPOINT, bound, &n))
+    if (zmq_bind (self->net, "tcp://*:*") ||
+        zmq_getsockopt (self->net, ZMQ_LAST_ENDPOINT, bound, &n))
         return sluice_fail (err, SLUICE_ESYSTEM, "cannot bind a query socket: %s",
                             zmq_strerror (zmq_errno ()));
     gethostname (host, sizeof host - 1);
@@ -44,31 +45,37 @@ static int bind_tcp (query_t *self, char *out, size_t size, sluice_error_t *err)
     return 0;
 }
 
+static void *open_socket (void *context)
+{
+    int linger = 200;
+    int64_t most = MSG_MAX_BYTES;
+    void *socket = zmq_socket (context, ZMQ_ROUTER);
+    if (!socket)
+        return NULL;
+    zmq_setsockopt (socket, ZMQ_LINGER, &linger, sizeof linger);
+    zmq_setsockopt (socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
+    return socket;
+}
+
 query_t *query_new (void *context, const job_t *job, const char *folder,
                     sluice_error_t *err)
 {
     query_t *self = calloc (1, sizeof *self);
     char tcp[256] = "", ipc[256] = "";
-    int linger = 200;
-    int64_t most = MSG_MAX_BYTES;
-    if (!self || !(self->socket = zmq_socket (context, ZMQ_ROUTER))) {
+    if (!self || !(self->local = open_socket (context)) ||
+        (job->cluster && !(self->net = open_socket (context)))) {
         sluice_fail (err, SLUICE_ESYSTEM, "cannot open a query socket");
         goto error;
     }
     self->job = job;
-    zmq_setsockopt (self->socket, ZMQ_LINGER, &linger, sizeof linger);
-    zmq_setsockopt (self->socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
-    if (job->cluster) {
-        /* A socket speaks one mechanism: with a key, CURVE also here. */
-        self->zap = zap_new (context, err);
-        if (!self->zap || bind_tcp (self, tcp, sizeof tcp, err))
-            goto error;
-    } else {
-        snprintf (ipc, sizeof ipc, "ipc://%s/query", folder);
-        if (zmq_bind (self->socket, ipc)) {
-            sluice_fail (err, SLUICE_ESYSTEM, "%s: %s", ipc, zmq_strerror (zmq_errno ()));
-            goto error;
-        }
+    /* A socket speaks one mechanism: with a key, CURVE. */
+    if (job->cluster &&
+        (!(self->zap = zap_new (context, err)) || bind_tcp (self, tcp, sizeof tcp, err)))
+        goto error;
+    snprintf (ipc, sizeof ipc, "ipc://%s/query", folder);
+    if (zmq_bind (self->local, ipc)) {
+        sluice_fail (err, SLUICE_ESYSTEM, "%s: %s", ipc, zmq_strerror (zmq_errno ()));
+        goto error;
     }
     self->registry = registry_enter (job, tcp, ipc, err);
     if (self->registry)
@@ -84,19 +91,13 @@ void query_destroy (query_t **self_p)
     if (!self)
         return;
     registry_leave (&self->registry);
-    if (self->socket)
-        zmq_close (self->socket);
+    if (self->local)
+        zmq_close (self->local);
+    if (self->net)
+        zmq_close (self->net);
     zap_destroy (&self->zap);
     free (self);
     *self_p = NULL;
-}
-
-registry_t *query_give_record (query_t *self)
-{
-    registry_t *record = self ? self->registry : NULL;
-    if (self)
-        self->registry = NULL;
-    return record;
 }
 
 void query_set_trace (query_t *self, trace_t *trace)
@@ -107,13 +108,15 @@ void query_set_trace (query_t *self, trace_t *trace)
 size_t query_sockets (const query_t *self, void **sockets)
 {
     size_t n = 0;
-    sockets[n++] = self->socket;
+    sockets[n++] = self->local;
+    if (self->net)
+        sockets[n++] = self->net;
     if (self->zap)
         sockets[n++] = zap_socket (self->zap);
     return n;
 }
 
-static void reply (query_t *self, zmq_msg_t *route, const char *text)
+static void reply (query_t *self, void *socket, zmq_msg_t *route, const char *text)
 {
     msg_t msg = {.type = MSG_REPLY, .text = {.text = (char *) text}};
     void *data;
@@ -123,47 +126,46 @@ static void reply (query_t *self, zmq_msg_t *route, const char *text)
         return;
     if (self->trace)
         trace_message (self->trace, TRACE_OUT, ASKER, data, n);
-    if (zmq_msg_send (route, self->socket, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
-        zmq_send (self->socket, data, n, ZMQ_DONTWAIT);
+    if (zmq_msg_send (route, socket, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
+        zmq_send (socket, data, n, ZMQ_DONTWAIT);
     free (data);
 }
 
-static void answer (query_t *self, zmq_msg_t *route, const msg_t *msg, query_fn *fn,
-                    void *arg, query_wish_t *wish)
+static void answer (query_t *self, void *socket, zmq_msg_t *route, const msg_t *msg,
+                    query_fn *fn, void *arg, query_wish_t *wish)
 {
     static const uint8_t any[RUN_BYTES];
     if (memcmp (msg->run, any, RUN_BYTES) &&
         memcmp (msg->run, self->job->run, RUN_BYTES)) {
-        reply (self, route, "another run");
+        reply (self, socket, route, "another run");
         return;
     }
     if (msg->type == MSG_CANCEL && msg->tasks.all) {
         wish->cancel = true;
         snprintf (wish->by, sizeof wish->by, "sluice cancel");
-        reply (self, route, "cancelled");
+        reply (self, socket, route, "cancelled");
     } else if (msg->type == MSG_STATUS || msg->type == MSG_EXPLAIN ||
                msg->type == MSG_CANCEL) {
         char *text = fn (arg, msg);
-        reply (self, route, text ? text : "{}");
+        reply (self, socket, route, text ? text : "{}");
         free (text);
     } else {
-        reply (self, route, "not understood");
+        reply (self, socket, route, "not understood");
     }
 }
 
-void query_answer (query_t *self, query_fn *fn, void *arg, query_wish_t *wish)
+static void answer_all (query_t *self, void *socket, query_fn *fn, void *arg,
+                        query_wish_t *wish)
 {
-    if (self->zap)
-        zap_answer (self->zap);
     for (int i = 0; i < ANSWER_AT_ONCE; i++) {
         zmq_msg_t route, body;
         zmq_msg_init (&route);
         zmq_msg_init (&body);
-        bool there = zmq_msg_recv (&route, self->socket, ZMQ_DONTWAIT) >= 0;
+        bool there = zmq_msg_recv (&route, socket, ZMQ_DONTWAIT) >= 0;
         bool whole = there && zmq_msg_more (&route) &&
-                     zmq_msg_recv (&body, self->socket, ZMQ_DONTWAIT) >= 0;
+                     zmq_msg_recv (&body, socket, ZMQ_DONTWAIT) >= 0;
         while (whole && zmq_msg_more (&body)) { /* not ours: read it off */
-            if (zmq_msg_recv (&body, self->socket, ZMQ_DONTWAIT) < 0)
+            if (zmq_msg_recv (&body, socket, ZMQ_DONTWAIT) < 0)
                 break;
             whole = zmq_msg_more (&body);
         }
@@ -173,7 +175,7 @@ void query_answer (query_t *self, query_fn *fn, void *arg, query_wish_t *wish)
                            zmq_msg_size (&body));
         if (whole &&
             msg_decode (zmq_msg_data (&body), zmq_msg_size (&body), &msg, NULL) == 0) {
-            answer (self, &route, &msg, fn, arg, wish);
+            answer (self, socket, &route, &msg, fn, arg, wish);
             msg_clear (&msg);
         }
         zmq_msg_close (&route);
@@ -181,4 +183,13 @@ void query_answer (query_t *self, query_fn *fn, void *arg, query_wish_t *wish)
         if (!there)
             break;
     }
+}
+
+void query_answer (query_t *self, query_fn *fn, void *arg, query_wish_t *wish)
+{
+    if (self->zap)
+        zap_answer (self->zap);
+    answer_all (self, self->local, fn, arg, wish);
+    if (self->net)
+        answer_all (self, self->net, fn, arg, wish);
 }

@@ -19,11 +19,7 @@ typedef struct query query_t;
 query_t *query_new (void *context, const job_t *job, const char *folder,
                     sluice_error_t *err);
 void query_destroy (query_t **self_p);
-/* The run's record, which is the caller's from now on: removing it may have to wait for
- * the share. NULL if there is none. */
-registry_t *query_give_record (query_t *self);
-
-/* Sockets to poll (at most 2, one being the ZAP handler's). */
+/* Sockets to poll (at most 3, one being the ZAP handler's). */
 size_t query_sockets (const query_t *self, void **sockets);
 
 /* Record what is asked and answered; borrowed. */

@@ -19,10 +19,12 @@
 
 #include "calc/jobfile.h"
 #include "master/local.h"
+#include "proto/within.h"
 
 struct registry {
-    char *path;   /* of the record, on this machine */
-    char *folder; /* to be removed with it, or NULL */
+    char *mine;   /* path of the record for this machine; NULL: none */
+    char *path;   /* of that in the share; NULL: none */
+    char *folder; /* to be removed with it */
 };
 
 /* Is it a folder of this user's own, after making it if need be? Somebody else's
@@ -110,49 +112,86 @@ static void forget_dead (const char *folder)
         closedir (dir);
 }
 
+/* What others need to find this run. */
+static int write_record (const char *path, const job_t *job, const char *tcp,
+                         const char *ipc)
+{
+    char host[65] = "";
+    gethostname (host, sizeof host - 1);
+    int fd = open (path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    FILE *f = fd >= 0 ? fdopen (fd, "w") : NULL;
+    if (!f)
+        return -1;
+    fprintf (f,
+             "run = %s\nowner = %s\nhost = %s\npid = %d\njob = %s\ntcp = %s\nipc = %s\n",
+             job->run_name, job->owner, host, (int) getpid (), job->name, tcp, ipc);
+    return fclose (f);
+}
+
+static int enter_here (registry_t *self, const job_t *job, const char *ipc,
+                       sluice_error_t *err)
+{
+    char *folder = private_folder (err);
+    if (!folder)
+        return -1;
+    forget_dead (folder);
+    if (asprintf (&self->mine, "%s/%s", folder, job->run_name) < 0)
+        self->mine = NULL;
+    free (folder);
+    return self->mine && write_record (self->mine, job, "", ipc) == 0
+               ? 0
+               : sluice_fail (err, SLUICE_ESYSTEM, "cannot register the run: %s",
+                              strerror (errno));
+}
+
+static int enter_share (registry_t *self, const job_t *job, const char *tcp,
+                        sluice_error_t *err)
+{
+    char relative[80];
+    snprintf (relative, sizeof relative, ".sluice/runs/%s", job->run_name);
+    if (share_mkdir (job->share, relative, err))
+        return -1;
+    if (asprintf (&self->folder, "%s/%s", share_root (job->share), relative) < 0) {
+        self->folder = NULL;
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    }
+    if (asprintf (&self->path, "%s/master", self->folder) < 0) {
+        self->path = NULL;
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    }
+    return write_record (self->path, job, tcp, "") == 0
+               ? 0
+               : sluice_fail (err, SLUICE_ESYSTEM, "cannot register the run: %s: %s",
+                              self->path, strerror (errno));
+}
+
 registry_t *registry_enter (const job_t *job, const char *tcp, const char *ipc,
                             sluice_error_t *err)
 {
     registry_t *self = calloc (1, sizeof *self);
-    char *folder = NULL, relative[80], host[65] = "";
-    FILE *f = NULL;
-    if (!self)
-        goto error;
-    gethostname (host, sizeof host - 1);
-    if (share_confined (job->share)) {
-        snprintf (relative, sizeof relative, ".sluice/runs/%s", job->run_name);
-        if (share_mkdir (job->share, relative, err) ||
-            asprintf (&folder, "%s/%s", share_root (job->share), relative) < 0 ||
-            !(self->folder = strdup (folder)) ||
-            asprintf (&self->path, "%s/master", folder) < 0)
-            goto error;
-    } else {
-        folder = private_folder (err);
-        if (!folder || asprintf (&self->path, "%s/%s", folder, job->run_name) < 0)
-            goto error;
-        forget_dead (folder);
+    bool shared = share_confined (job->share);
+    if (!self) {
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        return NULL;
     }
-    int fd =
-        open (self->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    f = fd >= 0 ? fdopen (fd, "w") : NULL;
-    if (!f)
-        goto error;
-    fprintf (f,
-             "run = %s\nowner = %s\nhost = %s\npid = %d\njob = %s\ntcp = %s\nipc = %s\n",
-             job->run_name, job->owner, host, (int) getpid (), job->name, tcp ? tcp : "",
-             ipc ? ipc : "");
-    if (fclose (f) == 0) {
-        free (folder);
-        return self;
-    }
-error:
-    if (err && err->code == SLUICE_OK)
-        sluice_fail (err, SLUICE_ESYSTEM, "cannot register the run: %s",
-                     strerror (errno));
-    free (folder);
-    if (self)
+    /* In a share, that will do. */
+    if (enter_here (self, job, ipc, shared ? NULL : err) && !shared)
         registry_leave (&self);
-    return NULL;
+    else if (shared && enter_share (self, job, tcp, err))
+        registry_leave (&self);
+    return self;
+}
+
+/* In the share, which may hang. */
+static void leave_share (void *arg)
+{
+    registry_t *self = arg;
+    if (self->path)
+        unlink (self->path);
+    rmdir (self->folder);
+    free (self->path);
+    free (self->folder);
+    free (self);
 }
 
 void registry_leave (registry_t **self_p)
@@ -160,14 +199,16 @@ void registry_leave (registry_t **self_p)
     registry_t *self = *self_p;
     if (!self)
         return;
-    if (self->path)
-        unlink (self->path);
-    if (self->folder)
-        rmdir (self->folder);
-    free (self->path);
-    free (self->folder);
-    free (self);
     *self_p = NULL;
+    if (self->mine)
+        unlink (self->mine);
+    free (self->mine);
+    if (!self->folder)
+        free (self);
+    else if (!call_within (REGISTRY_WAIT_MS, leave_share, self))
+        fprintf (stderr,
+                 "sluice: the share does not answer; its record of this run stays there "
+                 "until: sluice cancel\n");
 }
 
 static bool read_record (const char *path, registered_t *out)
@@ -236,6 +277,11 @@ void registry_forget (const registered_t *run)
     if (!*run->path)
         return;
     unlink (run->path);
+    char *folder = private_folder (NULL); /* the one for its own machine */
+    if (folder &&
+        snprintf (path, sizeof path, "%s/%s", folder, run->run) < (int) sizeof path)
+        unlink (path);
+    free (folder);
     snprintf (path, sizeof path, "%s", run->path);
     end = strrchr (path, '/');
     if (!end || strcmp (end, "/master") != 0)
@@ -265,19 +311,62 @@ static size_t list_folder (const char *folder, const char *suffix, registered_t 
     return n;
 }
 
-size_t registry_list (const share_t *share, registered_t *runs, size_t max)
+typedef struct {
+    char *folder;
+    registered_t *runs;
+    size_t n, max;
+} listing_t;
+
+static void list_share (void *arg)
+{
+    listing_t *listing = arg;
+    listing->n = list_folder (listing->folder, "/master", listing->runs, listing->max);
+}
+
+/* The runs of a share; it may hang, and then what was made for it is the thread's. */
+static size_t list_within (const share_t *share, registered_t *runs, size_t max,
+                           bool *hangs)
 {
     size_t n = 0;
-    char *folder = NULL;
-    if (share && asprintf (&folder, "%s/.sluice/runs", share_root (share)) >= 0) {
-        n = list_folder (folder, "/master", runs, max);
-        free (folder);
+    listing_t *listing = calloc (1, sizeof *listing);
+    if (!listing)
+        return 0;
+    listing->max = max;
+    listing->runs = calloc (max, sizeof *runs);
+    if (asprintf (&listing->folder, "%s/.sluice/runs", share_root (share)) < 0)
+        listing->folder = NULL;
+    if (listing->runs && listing->folder) {
+        if (!call_within (REGISTRY_WAIT_MS, list_share, listing)) {
+            *hangs = true;
+            return 0;
+        }
+        n = listing->n;
+        memcpy (runs, listing->runs, n * sizeof *runs);
     }
-    folder = private_folder (NULL);
-    if (folder)
-        n += list_folder (folder, "", runs + n, max - n);
-    free (folder);
+    free (listing->runs);
+    free (listing->folder);
+    free (listing);
     return n;
+}
+
+size_t registry_list (const share_t *share, registered_t *runs, size_t max, bool *hangs)
+{
+    size_t n = share ? list_within (share, runs, max, hangs) : 0;
+    char *folder = private_folder (NULL);
+    size_t mine = folder ? list_folder (folder, "", runs + n, max - n) : 0, kept = n;
+    free (folder);
+    for (size_t i = n; i < n + mine; i++) {
+        size_t k = 0;
+        while (k < n && strcmp (runs[k].run, runs[i].run) != 0)
+            k++;
+        if (k == n) {
+            runs[kept++] = runs[i];
+        } else if (!runs[i].dead) { /* the same one, and nearer so */
+            runs[k].local = true;
+            memcpy (runs[k].endpoint, runs[i].endpoint, sizeof runs[k].endpoint);
+        }
+    }
+    return kept;
 }
 
 char *registry_ask (const char *endpoint, const cluster_t *cluster, const uint8_t *server,

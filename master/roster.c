@@ -4,20 +4,34 @@
 #include "master/roster.h"
 
 #include <arpa/inet.h>
-#include <czmq.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-enum { SCAN_MS = 2000, STALE_SECONDS = 20 };
+#include "proto/clock.h"
+#include "proto/within.h"
+
+enum { SCAN_MS = 2000, STALE_SECONDS = 20, TURN_MS = 500, STOP_MS = 2000 };
 
 struct roster {
-    const share_t *share;
+    int ours;   /* what was found comes out here */
+    int theirs; /* the thread's end */
+    int root, udp;
+    uint8_t share[SHARE_ID_BYTES];
+    pthread_t thread;
+    pthread_mutex_t mutex; /* held for instants only */
+    bool stop;             /* the cluster is not to be touched any more */
     const cluster_t *cluster;
-    zactor_t *actor;
     atomic_uint_fast64_t refused;
 };
 
@@ -40,12 +54,14 @@ static int open_udp (sluice_error_t *err)
 }
 
 /* Decode a record and pass it on; `source` is where it came from, or NULL. */
-static void take (roster_t *self, zsock_t *pipe, const uint8_t *data, size_t n,
-                  const char *source)
+static void take (roster_t *self, const uint8_t *data, size_t n, const char *source)
 {
     beacon_t beacon;
-    beacon_verdict_t verdict =
-        beacon_decode (data, n, self->cluster, share_id (self->share), &beacon);
+    beacon_verdict_t verdict = BEACON_FOREIGN;
+    pthread_mutex_lock (&self->mutex);
+    if (!self->stop)
+        verdict = beacon_decode (data, n, self->cluster, self->share, &beacon);
+    pthread_mutex_unlock (&self->mutex);
     if (verdict != BEACON_OK) {
         if (verdict != BEACON_FOREIGN)
             atomic_fetch_add (&self->refused, 1);
@@ -61,24 +77,24 @@ static void take (roster_t *self, zsock_t *pipe, const uint8_t *data, size_t n,
     snprintf (found.endpoint, sizeof found.endpoint,
               strchr (address, ':') ? "tcp://[%s]:%u" : "tcp://%s:%u", address,
               beacon.port);
-    zframe_t *frame = zframe_new (&found, sizeof found);
-    zframe_send (&frame, pipe, ZFRAME_DONTWAIT);
-    zframe_destroy (&frame);
+    /* May wait: for the owner, or for its end. */
+    while (send (self->theirs, &found, sizeof found, MSG_NOSIGNAL) < 0 && errno == EINTR)
+        ;
 }
 
-static void read_beacons (roster_t *self, zsock_t *pipe, int udp)
+static void read_beacons (roster_t *self)
 {
     uint8_t data[BEACON_MAX + 1];
     struct sockaddr_in from;
     socklen_t length = sizeof from;
     char source[INET_ADDRSTRLEN];
     for (int i = 0; i < 256; i++) { /* a flood must not keep us from ending */
-        ssize_t n =
-            recvfrom (udp, data, sizeof data, 0, (struct sockaddr *) &from, &length);
+        ssize_t n = recvfrom (self->udp, data, sizeof data, 0, (struct sockaddr *) &from,
+                              &length);
         if (n < 0)
             return;
         if (inet_ntop (AF_INET, &from.sin_addr, source, sizeof source))
-            take (self, pipe, data, (size_t) n, source);
+            take (self, data, (size_t) n, source);
     }
 }
 
@@ -99,10 +115,9 @@ static bool server_time (int folder, time_t *now)
     return known;
 }
 
-static void read_folder (roster_t *self, zsock_t *pipe)
+static void read_folder (roster_t *self)
 {
-    int folder =
-        share_openat (self->share, ".sluice/nodes", O_RDONLY | O_DIRECTORY, 0, NULL);
+    int folder = openat (self->root, ".sluice/nodes", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0)
         return;
     time_t now = 0;
@@ -123,7 +138,7 @@ static void read_folder (roster_t *self, zsock_t *pipe)
             !(dated && now - st.st_mtime > STALE_SECONDS)) {
             ssize_t n = read (fd, data, sizeof data);
             if (n > 0)
-                take (self, pipe, data, (size_t) n, NULL);
+                take (self, data, (size_t) n, NULL);
         }
         if (fd >= 0)
             close (fd);
@@ -131,69 +146,93 @@ static void read_folder (roster_t *self, zsock_t *pipe)
     closedir (dir);
 }
 
-typedef struct {
-    roster_t *self;
-    int udp;
-} start_t;
-
-static void actor_main (zsock_t *pipe, void *arg)
+static void *roster_main (void *arg)
 {
-    start_t start = *(start_t *) arg;
-    zsock_signal (pipe, 0);
+    roster_t *self = arg;
     int64_t scan_at = 0;
     for (;;) {
-        zmq_pollitem_t items[] = {{zsock_resolve (pipe), 0, ZMQ_POLLIN, 0},
-                                  {NULL, start.udp, ZMQ_POLLIN, 0}};
-        if (zclock_mono () >= scan_at) {
-            read_folder (start.self, pipe);
-            scan_at = zclock_mono () + SCAN_MS;
+        struct pollfd fds[] = {{.fd = self->theirs}, {.fd = self->udp, .events = POLLIN}};
+        if (clock_ms () >= scan_at) {
+            read_folder (self);
+            scan_at = clock_ms () + SCAN_MS;
         }
-        if (zmq_poll (items, 2, 500) < 0 || items[0].revents)
-            break; /* $TERM is the only thing that comes */
-        if (items[1].revents)
-            read_beacons (start.self, pipe, start.udp);
+        if (poll (fds, 2, TURN_MS) < 0 && errno != EINTR)
+            break;
+        if (fds[0].revents) /* its owner has ended it: nothing else comes */
+            break;
+        if (fds[1].revents)
+            read_beacons (self);
     }
-    close (start.udp);
+    return NULL;
+}
+
+static void close_fd (int fd)
+{
+    if (fd >= 0)
+        close (fd);
+}
+
+static void release (roster_t *self)
+{
+    close_fd (self->ours);
+    close_fd (self->theirs);
+    close_fd (self->root);
+    close_fd (self->udp);
+    pthread_mutex_destroy (&self->mutex);
+    free (self);
 }
 
 roster_t *roster_new (const share_t *share, const cluster_t *cluster, sluice_error_t *err)
 {
-    start_t start = {.udp = open_udp (err)};
-    if (start.udp < 0)
+    int pair[2] = {-1, -1}, udp = open_udp (err);
+    if (udp < 0)
         return NULL;
     roster_t *self = calloc (1, sizeof *self);
-    if (self) {
-        self->share = share;
-        self->cluster = cluster;
-        start.self = self;
-        self->actor = zactor_new (actor_main, &start);
+    if (!self) {
+        close (udp);
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        return NULL;
     }
-    if (self && self->actor)
+    pthread_mutex_init (&self->mutex, NULL);
+    self->udp = udp;
+    self->cluster = cluster;
+    memcpy (self->share, share_id (share), SHARE_ID_BYTES);
+    self->root = fcntl (share_fd (share), F_DUPFD_CLOEXEC, 3);
+    bool paired = socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0;
+    self->ours = pair[0];
+    self->theirs = pair[1];
+    if (self->root >= 0 && paired &&
+        pthread_create (&self->thread, NULL, roster_main, self) == 0)
         return self;
-    close (start.udp);
-    free (self);
+    release (self);
     sluice_fail (err, SLUICE_ESYSTEM, "cannot start looking for nodes");
     return NULL;
 }
 
 void roster_destroy (roster_t **self_p)
 {
-    if (!*self_p)
+    roster_t *self = *self_p;
+    if (!self)
         return;
-    zactor_destroy (&(*self_p)->actor);
-    free (*self_p);
     *self_p = NULL;
+    pthread_mutex_lock (&self->mutex);
+    self->stop = true;
+    pthread_mutex_unlock (&self->mutex);
+    shutdown (self->ours, SHUT_RDWR);
+    if (join_within (self->thread, STOP_MS))
+        release (self);
+    /* Else the share hangs, and the thread still uses `self`. */
 }
 
-void *roster_socket (const roster_t *self)
+int roster_fd (const roster_t *self)
 {
-    return zsock_resolve (self->actor);
+    return self->ours;
 }
 
 bool roster_next (roster_t *self, found_t *found)
 {
-    return zmq_recv (roster_socket (self), found, sizeof *found, ZMQ_DONTWAIT) ==
-           (int) sizeof *found;
+    return recv (self->ours, found, sizeof *found, MSG_DONTWAIT) ==
+           (ssize_t) sizeof *found;
 }
 
 uint64_t roster_refused (const roster_t *self)

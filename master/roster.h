@@ -3,10 +3,12 @@
 
 /* roster.h - which nodes are there
  *
- * A thread of its own (a zactor) listens for beacons on every interface and
- * reads SHARE/.sluice/nodes every two seconds, since a share that hangs must
- * not stop the control loop. What verifies under the cluster's key is passed
- * on; a beacon is a hint only, and who is there is who answers HELLO.
+ * A thread of its own listens for beacons on every interface and reads
+ * SHARE/.sluice/nodes every two seconds, since a share that hangs must not stop the
+ * control loop. What verifies under the cluster's key is passed on over a socket
+ * pair; a beacon is a hint only, and who is there is who answers HELLO. The thread
+ * shares with its owner the cluster, and that only until a flag under a mutex says
+ * stop: so it can be left behind while the share holds it.
  *
  * Listening is a plain UDP socket and not zbeacon: zbeacon listens on the one
  * interface it chose, and a master on a host with several wants them all.
@@ -27,13 +29,14 @@ typedef struct {
     bool by_beacon;    /* else from the share's folder */
 } found_t;
 
-/* Begin to look. Share and cluster are borrowed until roster_destroy. */
+/* Begin to look. The cluster is borrowed until roster_destroy. */
 roster_t *roster_new (const share_t *share, const cluster_t *cluster,
                       sluice_error_t *err);
+/* Waits two seconds for the share at most (then the thread is left behind). */
 void roster_destroy (roster_t **self_p);
 
 /* To be polled for input. */
-void *roster_socket (const roster_t *self);
+int roster_fd (const roster_t *self);
 /* The next node seen (again and again while it is there), without waiting. */
 bool roster_next (roster_t *self, found_t *found);
 

@@ -1,13 +1,11 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
-#define _GNU_SOURCE 1 /* pthread_clockjoin_np */
 #include "master/run.h"
 
 #include <errno.h>
 #include <malloc.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,12 +26,14 @@
 #include "master/roster.h"
 #include "proto/clock.h"
 #include "proto/text.h"
+#include "proto/within.h"
 
 enum {
     RENAME_MS = 2000,
     RATE_MS = 2000,
-    LEAVE_S = 5,    /* for a share to answer at the end */
-    SLEPT_MS = 4000 /* a turn takes 0.1 s; busy machines take longer, but not so long */
+    LEAVE_MS = 5000, /* for a share to answer at the end */
+    SLEPT_MS = 4000, /* a turn takes 0.1 s; busy machines take longer, but not so long */
+    AGAIN_MS = 500   /* signals so close are one */
 };
 
 typedef enum {
@@ -62,7 +62,9 @@ typedef struct {
     int64_t started, phase_since, named_at, alone_since;
     uint64_t done_before; /* items, when this machine's node was last begun anew */
     int64_t turned;       /* when the last turn of the loop began; 0: none did */
-    int64_t rated_at;     /* when `rate` was worked out, from these bytes on */
+    int64_t signalled_at;
+    bool warned;      /* that the next signal leaves the last state unwritten */
+    int64_t rated_at; /* when `rate` was worked out, from these bytes on */
     uint64_t rated_bytes;
     double rate; /* bytes per second, of late */
     time_t since;
@@ -302,13 +304,33 @@ static void cancel (run_t *self, const char *why)
     say (self, "%s; stopping every node", why);
     sluice_fail (&self->error, SLUICE_ECANCELLED, "cancelled");
     self->status = "cancelled";
+    self->warned = true;
     finish (self);
+}
+
+/* Told to end while the last state is written, which may take long, or for ever where
+ * the disk does not answer. The file is whole without it. */
+static void hurry (run_t *self)
+{
+    if (!self->warned) {
+        say (self, "writing the last state; once more, and it is left out");
+        self->warned = true;
+        return;
+    }
+    say (self, "the last state is left out; the file stays at an earlier whole one");
+    sluice_fail (&self->error, SLUICE_ECANCELLED, "cancelled");
+    self->status = "cancelled";
+    enter (self, PHASE_OVER);
 }
 
 static void read_signals (run_t *self)
 {
     struct signalfd_siginfo info;
     while (read (self->signals, &info, sizeof info) == (ssize_t) sizeof info) {
+        int64_t now = clock_ms (), last = self->signalled_at;
+        self->signalled_at = now;
+        if (self->phase == PHASE_FINISH && now - last >= AGAIN_MS)
+            hurry (self);
         cancel (self, info.ssi_signo == SIGINT ? "interrupted" : "told to end");
         if (self->disk_full)
             sluice_fail (&self->error, SLUICE_ECANCELLED, "cancelled");
@@ -518,13 +540,14 @@ static int loop (run_t *self)
         zmq_pollitem_t items[12];
         size_t n = links_sockets (self->links, sockets);
         n += query_sockets (self->query, sockets + n);
-        if (self->roster)
-            sockets[n++] = roster_socket (self->roster);
         for (size_t i = 0; i < n; i++)
             items[i] = (zmq_pollitem_t){.socket = sockets[i], .events = ZMQ_POLLIN};
         items[n++] =
             (zmq_pollitem_t){.fd = wthread_fd (self->writer), .events = ZMQ_POLLIN};
         items[n++] = (zmq_pollitem_t){.fd = self->signals, .events = ZMQ_POLLIN};
+        if (self->roster)
+            items[n++] =
+                (zmq_pollitem_t){.fd = roster_fd (self->roster), .events = ZMQ_POLLIN};
         n += poll_feed (self, items + n);
         if (zmq_poll (items, (int) n, 100) < 0 && zmq_errno () != EINTR)
             return sluice_fail (&self->error, SLUICE_ESYSTEM, "poll: %s",
@@ -609,68 +632,26 @@ static char *write_inputs (run_t *self, sluice_error_t *err)
     return relative;
 }
 
-/* ---- leaving the share ------------------------------------------------------------- */
-
-/* What is to be undone there. It may not answer, which is no reason to wait for ever:
- * results are safe by then. So it is done aside, and given up after a while. */
-typedef struct {
-    registry_t *record;
-    roster_t *roster; /* may just be reading there */
-    char *inputs;     /* path of a file to remove with its folder; NULL: none */
-} leaving_t;
-
-static bool share_hangs; /* a thread waits for it and uses what is the job's */
-
-static void *leave (void *arg)
+/* In the share, which may hang: `arg` is the path of a file to be removed with its
+ * folder. */
+static void remove_with_folder (void *arg)
 {
-    leaving_t *self = arg;
-    registry_leave (&self->record);
-    roster_destroy (&self->roster);
-    if (self->inputs) {
-        unlink (self->inputs);
-        *strrchr (self->inputs, '/') = '\0';
-        rmdir (self->inputs);
-        free (self->inputs);
-    }
-    free (self);
-    return NULL;
+    char *path = arg;
+    unlink (path);
+    *strrchr (path, '/') = '\0';
+    rmdir (path);
+    free (path);
 }
 
-static void leave_share (run_t *self)
+static void remove_inputs (const run_t *self)
 {
     const job_t *job = self->job;
-    pthread_t thread;
-    struct timespec until;
-    leaving_t *leaving = calloc (1, sizeof *leaving);
-    if (!leaving) /* the next run there sweeps up */
+    char *path = NULL;
+    if (!job->plan->nshared || !share_confined (job->share) ||
+        asprintf (&path, "%s/.sluice/runs/%s/inputs.h5", share_root (job->share),
+                  job->run_name) < 0)
         return;
-    leaving->record = query_give_record (self->query);
-    leaving->roster = self->roster;
-    self->roster = NULL;
-    if (job->plan->nshared && share_confined (job->share) &&
-        asprintf (&leaving->inputs, "%s/.sluice/runs/%s/inputs.h5",
-                  share_root (job->share), job->run_name) < 0)
-        leaving->inputs = NULL;
-    if (pthread_create (&thread, NULL, leave, leaving) != 0) {
-        leave (leaving);
-        return;
-    }
-    clock_gettime (CLOCK_MONOTONIC, &until);
-    until.tv_sec += LEAVE_S;
-    if (pthread_clockjoin_np (thread, NULL, CLOCK_MONOTONIC, &until) == 0)
-        return;
-    pthread_detach (thread);
-    share_hangs = true;
-    say (self, "the share does not answer; %s/.sluice/runs/%s is left there",
-         share_root (job->share), job->run_name);
-}
-
-void run_leave (int status)
-{
-    if (!share_hangs)
-        return;
-    fflush (NULL);
-    _exit (status);
+    call_within (LEAVE_MS, remove_with_folder, path); /* else the next run sweeps */
 }
 
 static bool wants_local (const job_t *job)
@@ -761,14 +742,28 @@ static int set_up (run_t *self, sluice_error_t *err)
     return 0;
 }
 
+static bool writer_hangs; /* its thread was left behind */
+
+void run_leave (int status)
+{
+    if (!writer_hangs)
+        return;
+    fflush (NULL);
+    _exit (status);
+}
+
 static void tear_down (run_t *self)
 {
-    leave_share (self);
+    remove_inputs (self);
     query_destroy (&self->query);
+    roster_destroy (&self->roster);
     links_destroy (&self->links, "over");
     local_stop (&self->local);
     trace_destroy (&self->trace);
-    wthread_destroy (&self->writer);
+    if (!wthread_destroy (&self->writer)) {
+        say (self, "the disk of %s does not answer", self->job->output);
+        writer_hangs = true;
+    }
     gate_destroy (&self->gate);
     sched_destroy (&self->sched);
     if (self->context)

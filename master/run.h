@@ -4,7 +4,7 @@
 /* run.h - a run of a job on the cluster, from the first HELLO to the last byte
  *
  * One thread, the control loop, owns every socket, the gate, the scheduler
- * and the links to nodes; the writer's thread and the roster's actor are the
+ * and the links to nodes; the writer's thread and the roster's thread are the
  * only others. Nothing in the loop blocks: what may block (disk, share) is in
  * those two.
  */
@@ -39,8 +39,8 @@ int run_cluster (job_t *job, run_result_t *result, sluice_error_t *err);
 /* Run it in this process: no fork, no socket, the same digest. */
 int run_serial (job_t *job, run_result_t *result, sluice_error_t *err);
 
-/* Call when everything else is done, before the job is destroyed. If the share did not
- * answer at the end, a thread still waits for it: ends the process then. */
+/* Call when everything else is done, before the job is destroyed: if the disk did not
+ * answer at the end, a thread still waits for it, and the process ends here. */
 void run_leave (int status);
 
 /* The writer of this job's output; its feed, if it has one, hears that it is there. */

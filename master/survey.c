@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <zmq.h>
 
-#include "master/roster.h"
 #include "proto/clock.h"
 #include "proto/json.h"
 
@@ -36,9 +36,10 @@ struct survey {
     void *context;
     roster_t *roster;
     const share_t *share;
+    bool hangs; /* the share does */
     entry_t runs[MAX_RUNS];
     size_t nruns;
-    found_t nodes[MAX_NODES];
+    surveyed_node_t nodes[MAX_NODES];
     size_t nnodes;
     asked_t *asked;
     size_t nasked, room;
@@ -63,7 +64,7 @@ survey_t *survey_new (const share_t *share, const cluster_t *cluster, sluice_err
     zmq_ctx_set (self->context, ZMQ_MAX_SOCKETS, MAX_SOCKETS);
     self->cluster = cluster;
     self->share = share;
-    self->nruns = registry_list (share, records, MAX_RUNS);
+    self->nruns = registry_list (share, records, MAX_RUNS, &self->hangs);
     for (size_t i = 0; i < self->nruns; i++) {
         self->runs[i].known = (known_run_t){.record = records[i], .registered = true};
         run_parse (records[i].run, self->runs[i].id);
@@ -86,10 +87,17 @@ void survey_destroy (survey_t **self_p)
         free (self->runs[i].known.answer);
         free (self->runs[i].has);
     }
+    for (size_t i = 0; i < self->nnodes; i++)
+        free (self->nodes[i].answer);
     free (self->asked);
     free (self->items);
     free (self);
     *self_p = NULL;
+}
+
+bool survey_share_hangs (const survey_t *self)
+{
+    return self->hangs;
 }
 
 size_t survey_size (const survey_t *self)
@@ -168,10 +176,20 @@ int survey_nodes (survey_t *self, sluice_error_t *err)
     return self->roster ? 0 : -1;
 }
 
+size_t survey_node_count (const survey_t *self)
+{
+    return self->nnodes;
+}
+
+const surveyed_node_t *survey_node (const survey_t *self, size_t node)
+{
+    return &self->nodes[node];
+}
+
 static int ask_node (survey_t *self, size_t node, asked_t what, const msg_t *question)
 {
     what.node = node;
-    return ask (self, what, self->nodes[node].endpoint,
+    return ask (self, what, self->nodes[node].found.endpoint,
                 cluster_node_pair (self->cluster)->public_key, question);
 }
 
@@ -201,11 +219,14 @@ static void see_nodes (survey_t *self)
     while (self->roster && roster_next (self->roster, &found)) {
         size_t i = 0;
         while (i < self->nnodes &&
-               memcmp (self->nodes[i].uuid, found.uuid, sizeof found.uuid))
+               memcmp (self->nodes[i].found.uuid, found.uuid, sizeof found.uuid))
             i++;
+        if (i < self->nnodes) /* a beacon says more than a record */
+            self->nodes[i].found.by_beacon |= found.by_beacon;
         if (i < self->nnodes || i == MAX_NODES)
             continue;
-        self->nodes[self->nnodes++] = found;
+        self->nodes[self->nnodes++] =
+            (surveyed_node_t){.found = found, .asked = clock_ms ()};
         ask_node (self, i, (asked_t){.purpose = ASK_NODE},
                   &(msg_t){.type = MSG_STATUS, .text = {.text = (char *) ""}});
     }
@@ -234,8 +255,13 @@ static entry_t *find_run (survey_t *self, const char *json)
 }
 
 /* What a node said to STATUS. */
-static void hear_node (survey_t *self, size_t node, const char *text)
+static void hear_node (survey_t *self, size_t node, msg_t *reply)
 {
+    free (self->nodes[node].answer);
+    const char *text = self->nodes[node].answer = reply->text.text;
+    reply->text.text = NULL;
+    self->nodes[node].answered = clock_ms ();
+    self->nodes[node].clock = time (NULL);
     if (!json_is_sound (text))
         return;
     for (const char *run = json_first (json_member (text, "runs")); run;
@@ -249,7 +275,7 @@ static void hear_node (survey_t *self, size_t node, const char *text)
         entry->has[node] = 1;
         known->nodes++;
         snprintf (known->at + used, sizeof known->at - used, "%s%s", used ? " " : "",
-                  self->nodes[node].host);
+                  self->nodes[node].found.host);
         if (entry->end)
             end_at (self, (size_t) (entry - self->runs), node);
     }
@@ -260,7 +286,7 @@ static void hear (survey_t *self, const asked_t *asked, msg_t *reply)
     if (reply->type != MSG_REPLY)
         return;
     if (asked->purpose == ASK_NODE) {
-        hear_node (self, asked->node, reply->text.text);
+        hear_node (self, asked->node, reply);
     } else if (asked->purpose == END_AT_NODE) {
         self->runs[asked->run].known.ended++;
     } else {
@@ -298,8 +324,8 @@ void survey_wait (survey_t *self, unsigned ms, bool early)
             self->items[i] =
                 (zmq_pollitem_t){.socket = self->asked[i].socket, .events = ZMQ_POLLIN};
         if (self->roster)
-            self->items[polled++] = (zmq_pollitem_t){
-                .socket = roster_socket (self->roster), .events = ZMQ_POLLIN};
+            self->items[polled++] =
+                (zmq_pollitem_t){.fd = roster_fd (self->roster), .events = ZMQ_POLLIN};
         zmq_poll (self->items, (int) polled, (long) left);
         /* From behind: the last takes the place of one that is settled, and new
          * ones come after `n`. */

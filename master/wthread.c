@@ -10,8 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/within.h"
+
 /* Results wait for others, so that many small ones are one write, but not long. */
 enum { MOST_UNPUBLISHED = 64 };
+/* Closing a file whose disk answers takes no longer. */
+enum { STOP_MS = 5000 };
 
 typedef enum {
     ORDER_PIECE,
@@ -241,6 +245,11 @@ static void *thread_main (void *arg)
             full = true;
         }
     }
+    order_t *o;
+    while (!stop) /* it is broken; what it counted may still be asked for */
+        if ((o = take (self, &stop, &more)))
+            order_free (o);
+    writer_destroy (&self->writer);
     return NULL;
 }
 
@@ -277,16 +286,18 @@ error:
     return NULL;
 }
 
-void wthread_destroy (wthread_t **self_p)
+bool wthread_destroy (wthread_t **self_p)
 {
     wthread_t *self = *self_p;
     if (!self)
-        return;
+        return true;
+    *self_p = NULL;
     pthread_mutex_lock (&self->lock);
     self->stop = true;
     pthread_cond_signal (&self->wake);
     pthread_mutex_unlock (&self->lock);
-    pthread_join (self->thread, NULL);
+    if (!join_within (self->thread, STOP_MS))
+        return false;
     for (order_t *o = self->orders, *next; o; o = next) {
         next = o->next;
         order_free (o);
@@ -296,12 +307,11 @@ void wthread_destroy (wthread_t **self_p)
         msg_clear (&(msg_t){.type = MSG_RESULT, .result = e->event.result});
         free (e);
     }
-    writer_destroy (&self->writer);
     pthread_mutex_destroy (&self->lock);
     pthread_cond_destroy (&self->wake);
     close (self->fd);
     free (self);
-    *self_p = NULL;
+    return true;
 }
 
 int wthread_fd (const wthread_t *self)

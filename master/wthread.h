@@ -25,8 +25,10 @@ typedef struct wthread wthread_t;
 wthread_t *wthread_new (writer_t *writer, double patience, sluice_error_t *err);
 
 /* Stop at once (what is queued is thrown away) and close the writer; the file
- * stays at its last snapshot unless wthread_finish was heard to be done. */
-void wthread_destroy (wthread_t **self_p);
+ * stays at its last snapshot unless wthread_finish was heard to be done. A disk that
+ * does not answer is waited for some seconds; then false: the thread is left behind and
+ * still uses HDF5, so the process must end by _exit. */
+bool wthread_destroy (wthread_t **self_p);
 
 int wthread_fd (const wthread_t *self);
 

@@ -259,6 +259,7 @@ static int start_announcing (agent_t *self, const char *interface, sluice_error_
     self->announce = announce_start (data, n, o->share, name, interface, warning, err);
     if (!self->announce)
         return -1;
+    self->host.announce = self->announce;
     if (warning[0])
         fprintf (stderr, "sluice node: %s; masters find this node by the share\n",
                  warning);

@@ -1,7 +1,6 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
-#define _GNU_SOURCE 1 /* pthread_clockjoin_np */
 #include "node/announce.h"
 
 #include <czmq.h>
@@ -12,7 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SHARE_SECONDS = 5, BEACON_MS = 1000, STOP_SECONDS = 2 };
+#include "proto/clock.h"
+#include "proto/within.h"
+
+enum { SHARE_SECONDS = 5, BEACON_MS = 1000, STOP_MS = 2000 };
 
 struct announce {
     uint8_t record[BEACON_MAX];
@@ -28,6 +30,7 @@ struct announce {
     bool stop;
     char trouble[200]; /* the latest reason; "" none */
     bool told;
+    int64_t written; /* ms; the start, until it was */
 };
 
 int announce_write (const share_t *share, const char *name, const void *data, size_t n,
@@ -76,8 +79,10 @@ static void *write_records (void *arg)
     while (!self->stop) {
         pthread_mutex_unlock (&self->mutex);
         sluice_error_t err = {0};
-        announce_write (self->share, self->name, self->record, self->n, &err);
+        int rc = announce_write (self->share, self->name, self->record, self->n, &err);
         pthread_mutex_lock (&self->mutex);
+        if (rc == 0)
+            self->written = clock_ms ();
         if (strncmp (self->trouble, err.text, sizeof self->trouble - 1) != 0) {
             snprintf (self->trouble, sizeof self->trouble, "%.*s",
                       (int) sizeof self->trouble - 1, err.text);
@@ -133,6 +138,7 @@ announce_t *announce_start (const uint8_t *record, size_t n, const share_t *shar
     }
     memcpy (self->record, record, n);
     self->n = n;
+    self->written = clock_ms ();
     self->share = share;
     snprintf (self->name, sizeof self->name, "%s", name);
     pthread_mutex_init (&self->mutex, NULL);
@@ -170,13 +176,8 @@ void announce_stop (announce_t **self_p)
         self->stop = true;
         pthread_cond_signal (&self->changed);
         pthread_mutex_unlock (&self->mutex);
-        struct timespec until;
-        clock_gettime (CLOCK_MONOTONIC, &until);
-        until.tv_sec += STOP_SECONDS;
-        if (pthread_clockjoin_np (self->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
-            pthread_detach (self->thread); /* the share hangs; it still uses `self` */
-            return;
-        }
+        if (!join_within (self->thread, STOP_MS))
+            return; /* the share hangs; it still uses `self` */
     }
     pthread_cond_destroy (&self->changed);
     pthread_mutex_destroy (&self->mutex);
@@ -194,4 +195,12 @@ bool announce_trouble (announce_t *self, char text[200])
     }
     pthread_mutex_unlock (&self->mutex);
     return news;
+}
+
+int64_t announce_age (announce_t *self)
+{
+    pthread_mutex_lock (&self->mutex);
+    int64_t written = self->written;
+    pthread_mutex_unlock (&self->mutex);
+    return clock_ms () - written;
 }

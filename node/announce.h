@@ -32,6 +32,9 @@ void announce_stop (announce_t **self_p);
  * once per new reason. */
 bool announce_trouble (announce_t *self, char text[200]);
 
+/* Milliseconds since the record was last written to the share (or since the start). */
+int64_t announce_age (announce_t *self);
+
 /* Write `n` bytes as `.sluice/nodes/NAME`, whole or not at all. */
 int announce_write (const share_t *share, const char *name, const void *data, size_t n,
                     sluice_error_t *err);

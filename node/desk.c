@@ -4,13 +4,15 @@
 #include "node/desk.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "calc/vmath.h"
 #include "node/agent.h"
-#include "proto/text.h"
+#include "node/announce.h"
+#include "proto/json.h"
+#include "proto/machine.h"
 
 enum {
     MESSAGES_PER_TURN = 256,
@@ -242,68 +244,67 @@ static void bury (desk_t *self, int64_t now)
 
 /* ---- members' questions ------------------------------------------------- */
 
-/* Append to JSON text, as far as there is room. */
-static void add (char *text, size_t size, const char *format, ...)
-    __attribute__ ((format (printf, 3, 4)));
-static void add (char *text, size_t size, const char *format, ...)
+static void add_run (json_out_t *out, const session_t *session)
 {
-    size_t used = strlen (text);
-    va_list args;
-    va_start (args, format);
-    vsnprintf (text + used, size - used, format, args);
-    va_end (args);
-}
-
-static void add_string (char *text, size_t size, const char *string)
-{
-    add (text, size, "\"");
-    for (size_t i = 0; string[i] && i < 200; i++) {
-        unsigned char c = (unsigned char) string[i];
-        if (c == '"' || c == '\\')
-            add (text, size, "\\%c", c);
-        else if (c < 0x20)
-            add (text, size, "\\u%04x", c);
-        else
-            add (text, size, "%c", c);
-    }
-    add (text, size, "\"");
+    char hex[2 * RUN_BYTES + 1];
+    session_status_t status;
+    session_status (session, &status);
+    run_text (session_run (session), hex);
+    json_add (out, "{\"run\": \"%s\", \"owner\": ", hex);
+    json_add_text (out, status.owner);
+    json_add (out, ", \"job\": ");
+    json_add_text (out, status.job);
+    json_add (out,
+              ", \"ready\": %s, \"running\": %u, \"cores\": %u, \"held\": %" PRIu64 "}",
+              status.ready ? "true" : "false", status.running, status.cores, status.held);
 }
 
 static void answer_status (const desk_t *self, const route_t *route)
 {
-    char text[MSG_MAX_TEXT] = "", hex[2 * RUN_BYTES + 1];
+    char hex[2 * RUN_BYTES + 1];
     const host_t *host = self->host;
-    add (text, sizeof text, "{\"host\": ");
-    add_string (text, sizeof text, host->name);
+    machine_t machine;
+    json_out_t out;
+    machine_look (&machine);
+    json_begin (&out, MSG_MAX_TEXT - 4);
+    json_add (&out, "{\"host\": ");
+    json_add_text (&out, host->name);
     run_text (host->uuid, hex);
-    add (text, sizeof text,
-         ", \"uuid\": \"%s\", \"slots\": %u, \"busy\": %u, \"cores\": %u, \"memory\": "
-         "%" PRIu64 ", \"outbox\": %" PRIu64 ", \"outbox_used\": %" PRIu64
-         ", \"malformed\": %" PRIu64 ", \"refused\": %" PRIu64 ", \"runs\": [",
-         hex, host->nslots, slots_held (host->slots), host->cores, host->memory,
-         host->outbox, host->outbox_used, self->malformed,
-         host->zap ? zap_refused (host->zap) : 0);
+    json_add (&out,
+              ", \"uuid\": \"%s\", \"slots\": %u, \"busy\": %u, \"cores\": %u, "
+              "\"memory\": %" PRIu64 ", \"outbox\": %" PRIu64
+              ", \"outbox_used\": %" PRIu64 ", \"malformed\": %" PRIu64
+              ", \"refused\": %" PRIu64 ", \"share_age\": %" PRId64
+              ", \"ports\": \"%u-%u\", \"isa\": ",
+              hex, host->nslots, slots_held (host->slots), host->cores, host->memory,
+              host->outbox, host->outbox_used, self->malformed,
+              host->zap ? zap_refused (host->zap) : 0,
+              host->announce ? announce_age (host->announce) : -1, host->port_from,
+              host->port_to);
+    json_add_text (&out, vm_isa_name ());
+    json_add (&out, ", ");
+    machine_write (&machine, &out);
+    json_add (&out, ", \"runs\": [");
     bool first = true;
     for (unsigned i = 0; i < self->n; i++) {
-        const session_t *session = self->entries[i].session;
-        if (session_ended (session))
+        size_t mark = out.used;
+        if (session_ended (self->entries[i].session))
             continue;
-        session_status_t status;
-        session_status (session, &status);
-        run_text (session_run (session), hex);
-        add (text, sizeof text, "%s{\"run\": \"%s\", \"owner\": ", first ? "" : ", ",
-             hex);
-        add_string (text, sizeof text, status.owner);
-        add (text, sizeof text, ", \"job\": ");
-        add_string (text, sizeof text, status.job);
-        add (text, sizeof text,
-             ", \"ready\": %s, \"running\": %u, \"cores\": %u, \"held\": %" PRIu64 "}",
-             status.ready ? "true" : "false", status.running, status.cores, status.held);
+        json_add (&out, "%s", first ? "" : ", ");
+        add_run (&out, self->entries[i].session);
+        if (out.full || out.used + 4 > out.most) { /* the rest is not told */
+            json_cut (&out, mark);
+            break;
+        }
         first = false;
     }
-    add (text, sizeof text, "]}");
-    text_make_utf8 (text);
-    host_send (host, route, &(msg_t){.type = MSG_REPLY, .text = {.text = text}});
+    out.most = MSG_MAX_TEXT;
+    out.full = false;
+    json_add (&out, "]}");
+    char *text = json_end (&out);
+    host_send (host, route,
+               &(msg_t){.type = MSG_REPLY, .text = {.text = text ? text : "{}"}});
+    free (text);
 }
 
 /* A member ends a run here whose master does not answer. Its master may live on,

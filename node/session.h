@@ -46,7 +46,8 @@ typedef struct {
     const char *address;  /* to bind to: "*" or a numeric address */
     unsigned port_from, port_to;
     bool confine;
-    uint64_t sockets; /* made so far: names those of ipc */
+    uint64_t sockets;          /* made so far: names those of ipc */
+    struct announce *announce; /* NULL: nobody is told of this node */
 } host_t;
 
 /* Where a ROUTER sends to reach a peer. */

@@ -106,6 +106,14 @@ fi
 at_least 'bytes' "$(field slow bytes)" $((many * each * 1024))
 rm -f "$place/slow.h5"
 
+# ---- an outbox that is smaller than what its workers could fill meanwhile
+job "$dir/tight.ini" items=96 rows=1 bulk_kib=1024
+watched tight "$dir/tight.ini" --cores 2 --window 8M --outbox 16M --write-rate 40M
+at_most 'outbox' "$outbox" $((16 * mib))
+at_least 'the outbox was used' "$outbox" $((4 * mib))
+at_most 'peak_held' "$(field tight peak_held)" $((8 * mib))
+rm -f "$place/tight.h5"
+
 # ---- one result that is larger than every memory on its way
 job "$dir/one.ini" items=$one rows=1 bulk_kib=1024 items_per_task=$one yield=0
 job "$dir/each.ini" items=$one rows=1 bulk_kib=1024 items_per_task=1

@@ -4,7 +4,7 @@
 
 # A run that is stopped is stopped everywhere within two seconds, with children
 # of workers that left their session; its file opens and holds what was done. So
-# it is when the master is killed, within ten.
+# it is when the master is killed, within ten (invariant I9).
 
 # shellcheck source=tests/flow/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

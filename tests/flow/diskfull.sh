@@ -4,7 +4,7 @@
 
 # A full disk stops nothing for good: the run says so in a line, waits, and goes on
 # when there is space again, with nothing lost. When its patience is at an end it
-# leaves a whole file behind, with status 4.
+# leaves a whole file behind, with status 4 (invariant I10).
 #
 # The disk is a small tmpfs where one may be mounted (root, or a user namespace),
 # and always also a limit on the size of files.

@@ -3,7 +3,7 @@
 # v. 2.0 (LICENSE).
 """`sluice run --serial` dies at every change of a file in turn. What is left each
 time opens in h5py, in a process that never had an HDF5 file open, and ledger,
-tables and items agree; nothing that was in the file is lost again.
+tables and items agree; nothing that was in the file is lost again (invariant I5).
 
   killsweep.py [EVERY]     try only each so many places
 """

@@ -8,6 +8,7 @@ ledger, tables, items and tasks agree with each other and with what the rows
 must be; nothing that was durable is lost again. The same when the power fails,
 and any sector written since the last sync may be lost. Then the disk is full at every
 write in turn, and the writer gets over it. Then readers run beside the writer.
+Invariant I5.
 
   writer_sweep.py [TASKS [EVERY]]     EVERY: try only each so many places (1; 5 when
                                       SLUICE_TEST_SCALE is small)

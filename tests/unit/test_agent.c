@@ -2,7 +2,7 @@
  * v. 2.0 (LICENSE). */
 
 /* A node in a child process, with workers that are none (fake_nursery.h), and
- * a master by hand here: message by message. */
+ * a master by hand here: message by message. Invariants I9 and I10: silence. */
 
 #include <criterion/criterion.h>
 #include <signal.h>

@@ -1,6 +1,8 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
+/* Invariant I1. */
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
@@ -42,6 +44,41 @@ Test (gate, grants_whole_pieces_within_the_window)
     cr_assert_eq (gate_peak (gate), 80);
     gate_destroy (&gate);
     cr_assert_null (gate);
+}
+
+Test (gate, the_first_node_does_not_fill_the_window_of_those_that_come)
+{
+    gate_t *gate = gate_new (100);
+    uint32_t sizes[20];
+    unsigned node;
+    uint64_t granted;
+    for (int i = 0; i < 20; i++)
+        sizes[i] = 10;
+    gate_expect (gate, 5);
+    gate_join (gate, 0);
+    gate_offer (gate, 0, 0, sizes, 20, NULL);
+    cr_assert (gate_next (gate, &node, &granted));
+    cr_assert_eq (granted, 20, "its even part");
+    gate_join (gate, 1);
+    gate_offer (gate, 1, 0, sizes, 20, NULL);
+    while (gate_next (gate, &node, &granted))
+        ;
+    cr_assert_eq (gate_in_use (gate), 40, "the parts of two");
+    cr_assert_eq (gate_granted (gate, 1), 10, "in turn");
+    gate_expect (gate, 0);
+    while (gate_next (gate, &node, &granted))
+        ;
+    cr_assert_eq (gate_in_use (gate), 100);
+    cr_assert_eq (gate_granted (gate, 1), 40);
+    gate_destroy (&gate);
+
+    gate = gate_new (100); /* a part smaller than a piece */
+    gate_expect (gate, 50);
+    gate_join (gate, 0);
+    gate_offer (gate, 0, 0, sizes, 20, NULL);
+    cr_assert (gate_next (gate, &node, &granted));
+    cr_assert_eq (granted, 10);
+    gate_destroy (&gate);
 }
 
 Test (gate, a_repeated_offer_changes_nothing)

@@ -1,6 +1,8 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
+/* Invariant I8: code is what its hash says. */
+
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <sodium.h>

@@ -1,6 +1,8 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
+/* Invariant I9: nothing of a run outlives it. */
+
 #include <criterion/criterion.h>
 
 #include <dirent.h>

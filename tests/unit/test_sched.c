@@ -1,6 +1,8 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
+/* Invariant I3: no item is lost or computed for two places. */
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>

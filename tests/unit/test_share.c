@@ -1,6 +1,8 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
+/* Invariant I8: no path leads out of the share. */
+
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <errno.h>

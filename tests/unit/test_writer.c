@@ -1,6 +1,8 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
+/* Invariants I3 and I5: what is written, refused, and durable. */
+
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <hdf5.h>

@@ -1,6 +1,8 @@
 /* This Source Code Form is subject to the terms of the Mozilla Public License,
  * v. 2.0 (LICENSE). */
 
+/* Invariant I7. */
+
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
