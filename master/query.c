@@ -9,12 +9,16 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "proto/clock.h"
+#include "proto/guard.h"
 #include "proto/zap.h"
 
 struct query {
     const job_t *job;
     void *socket;
-    zap_t *zap; /* NULL: no network */
+    zap_t *zap;     /* NULL: no network */
+    guard_t *guard; /* as zap */
+    uint64_t malformed;
     registry_t *registry;
     trace_t *trace; /* NULL: none */
 };
@@ -27,10 +31,13 @@ static const char ASKER[] = "command";
 static const char DOMAIN[] = "query";
 
 /* Bind to every interface; `out` gets the endpoint with this host's name. */
-static int bind_tcp (query_t *self, char *out, size_t size, sluice_error_t *err)
+static int bind_tcp (query_t *self, void *context, char *out, size_t size, sluice_error_t *err)
 {
     char bound[128], host[65] = "localhost";
     size_t n = sizeof bound;
+    self->guard = guard_new (context, self->socket, err);
+    if (!self->guard)
+        return -1;
     if (zap_allow (self->zap, DOMAIN,
                    cluster_member_pair (self->job->cluster)->public_key, err) ||
         curve_serve (self->socket, cluster_master_pair (self->job->cluster), DOMAIN, err))
@@ -61,7 +68,7 @@ query_t *query_new (void *context, const job_t *job, const char *folder,
     if (job->cluster) {
         /* A socket speaks one mechanism: with a key, CURVE also here. */
         self->zap = zap_new (context, err);
-        if (!self->zap || bind_tcp (self, tcp, sizeof tcp, err))
+        if (!self->zap || bind_tcp (self, context, tcp, sizeof tcp, err))
             goto error;
     } else {
         snprintf (ipc, sizeof ipc, "ipc://%s/query", folder);
@@ -84,6 +91,7 @@ void query_destroy (query_t **self_p)
     if (!self)
         return;
     registry_leave (&self->registry);
+    guard_destroy (&self->guard);
     if (self->socket)
         zmq_close (self->socket);
     zap_destroy (&self->zap);
@@ -102,7 +110,19 @@ size_t query_sockets (const query_t *self, void **sockets)
     sockets[n++] = self->socket;
     if (self->zap)
         sockets[n++] = zap_socket (self->zap);
+    if (self->guard)
+        sockets[n++] = guard_socket (self->guard);
     return n;
+}
+
+uint64_t query_strangers (const query_t *self)
+{
+    return self->guard ? guard_strangers (self->guard) : 0;
+}
+
+uint64_t query_malformed (const query_t *self)
+{
+    return self->malformed;
 }
 
 static void reply (query_t *self, zmq_msg_t *route, const char *text)
@@ -147,6 +167,8 @@ void query_answer (query_t *self, query_fn *fn, void *arg, query_wish_t *wish)
 {
     if (self->zap)
         zap_answer (self->zap);
+    if (self->guard)
+        guard_turn (self->guard, clock_ms ());
     for (int i = 0; i < ANSWER_AT_ONCE; i++) {
         zmq_msg_t route, body;
         zmq_msg_init (&route);
@@ -167,6 +189,8 @@ void query_answer (query_t *self, query_fn *fn, void *arg, query_wish_t *wish)
             msg_decode (zmq_msg_data (&body), zmq_msg_size (&body), &msg, NULL) == 0) {
             answer (self, &route, &msg, fn, arg, wish);
             msg_clear (&msg);
+        } else if (there) {
+            self->malformed++;
         }
         zmq_msg_close (&route);
         zmq_msg_close (&body);

@@ -37,4 +37,9 @@ typedef char *(query_fn) (void *arg, const msg_t *question);
 /* Answer what waits. Never blocks. */
 void query_answer (query_t *self, query_fn *fn, void *arg, query_wish_t *wish);
 
+/* Connections that ended without having shown the cluster's key; messages that were not
+ * understood. */
+uint64_t query_strangers (const query_t *self);
+uint64_t query_malformed (const query_t *self);
+
 #endif

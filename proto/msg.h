@@ -31,6 +31,7 @@ enum {
     MSG_VERSION = 1,
     RUN_BYTES = 16,
     MSG_MAX_BYTES = 4 << 20,     /* of one control message */
+    MSG_MAX_REPORT = 256 << 10,  /* of one from a node to a master */
     MSG_MAX_TASKS = 4096,        /* in one ASSIGN or REVOKE */
     MSG_MAX_SIZES = 1024,        /* in one OFFER */
     MSG_MAX_TABLES = 64,
