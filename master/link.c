@@ -196,8 +196,8 @@ static bool is_banned (const links_t *self, const char *endpoint)
 {
     unsigned cuts = 0;
     for (unsigned i = 0; i < self->nlinks && cuts < MOST_CUTS; i++)
-        cuts += self->links[i].misbehaved &&
-                strcmp (self->links[i].endpoint, endpoint) == 0;
+        cuts +=
+            self->links[i].misbehaved && strcmp (self->links[i].endpoint, endpoint) == 0;
     return cuts == MOST_CUTS;
 }
 
@@ -416,9 +416,12 @@ static bool data_endpoint (const link_t *l, const char *told, char *out, size_t 
     if (l->local)
         return strncmp (told, "ipc://", 6) == 0 &&
                snprintf (out, size, "%s", told) < (int) size;
+    uint64_t number = 0;
     const char *port = strrchr (told, ':'), *colon = strrchr (l->endpoint, ':');
     if (strncmp (told, "tcp://", 6) || !port || !colon ||
-        strspn (port + 1, "0123456789") != strlen (port + 1))
+        text_number (port + 1, strlen (port + 1), UINT16_MAX, &number) !=
+            strlen (port + 1) ||
+        number == 0)
         return false;
     return snprintf (out, size, "%.*s%s", (int) (colon - l->endpoint), l->endpoint,
                      port) < (int) size;
@@ -647,8 +650,8 @@ static bool never_had (const links_t *self, unsigned node, const piece_t *piece)
 {
     sched_task_t t;
     sched_where_t where = sched_find (self->sched, piece->task, &t);
-    return where == SCHED_UNCUT || (where == SCHED_RUNNING && t.node != node &&
-                                    t.task.attempt == piece->attempt);
+    return where == SCHED_UNCUT ||
+           (where == SCHED_RUNNING && t.node != node && t.task.attempt == piece->attempt);
 }
 
 /* A piece. Returns true if the frames were handed over. */

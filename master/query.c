@@ -31,7 +31,8 @@ static const char ASKER[] = "command";
 static const char DOMAIN[] = "query";
 
 /* Bind to every interface; `out` gets the endpoint with this host's name. */
-static int bind_tcp (query_t *self, void *context, char *out, size_t size, sluice_error_t *err)
+static int bind_tcp (query_t *self, void *context, char *out, size_t size,
+                     sluice_error_t *err)
 {
     char bound[128], host[65] = "localhost";
     size_t n = sizeof bound;

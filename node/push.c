@@ -15,7 +15,7 @@ struct push {
     void *socket;
     guard_t *guard;    /* NULL: ipc */
     curve_pair_t pair; /* zeros: no CURVE */
-    uint64_t counted; /* strangers that the host knows of */
+    uint64_t counted;  /* strangers that the host knows of */
     char domain[64];
     char endpoint[160];
 };

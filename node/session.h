@@ -48,7 +48,7 @@ typedef struct {
     const char *address;  /* to bind to: "*" or a numeric address */
     unsigned port_from, port_to;
     bool confine;
-    uint64_t sockets; /* made so far: names those of ipc */
+    uint64_t sockets;   /* made so far: names those of ipc */
     uint64_t strangers; /* at the data sockets, so far */
 } host_t;
 
