@@ -11,8 +11,8 @@
  *   sleep_us  that an item takes
  *   mode, at  what happens in the middle of item `at`; with `first` in front of
  *             it only when the file `marker` is not there yet (it is made);
- *             `plan exits` and `open fails` happen before any item
- *   yield     0: never give work back
+ *             `wait` goes on when `marker` is there; `plan exits` and `open fails` happen
+ * before any item yield     0: never give work back
  */
 
 #define _GNU_SOURCE
@@ -127,6 +127,11 @@ static int eat (sluice_error_t *err)
 
 static int misbehave (state_t *s, uint64_t item, sluice_error_t *err)
 {
+    if (strcmp (s->mode, "wait") == 0) {
+        while (access (s->marker, F_OK))
+            usleep (20000);
+        return 0;
+    }
     if (s->first) {
         int fd = open (s->marker, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
         if (fd < 0 && errno == EEXIST)

@@ -14,12 +14,12 @@
  *   resync        wants to go on after bytes that never were
  *   nonsense N    sends N malformed messages, and then asks how the node is
  *   flood N       begins N runs, and lets all of them go
+ *   knock N       with the key of another cluster: opens N connections of two kinds
  *   data          asks for the results of its run with the keys of others
  *
  * Prints `lacks: WHY`, `ready PORT`, `bye: WHY`, `status: JSON` and so on.
  */
 #include <fcntl.h>
-#include <sodium.h>
 #include <unistd.h>
 
 #include "proto/clock.h"
@@ -222,6 +222,33 @@ static void flood (int count)
     print ("flood: %u refused, %u begun", refused, ready);
 }
 
+static void knock (const char *endpoint, int count)
+{
+    enum { MOST = 100, KNOCK_MS = 3000 };
+    static void *sockets[2 * MOST];
+    unsigned frames = 0;
+    int none = 0, n = 2 * (count < MOST ? count : MOST);
+    sluice_error_t err = {0};
+    for (int i = 0; i < n; i++) {
+        sockets[i] = zmq_socket (context, i % 2 ? ZMQ_DEALER : ZMQ_PULL);
+        zmq_setsockopt (sockets[i], ZMQ_LINGER, &none, sizeof none);
+        if (curve_connect_as (sockets[i], cluster_member_pair (cluster),
+                              cluster_node_pair (cluster)->public_key, &err) ||
+            zmq_connect (sockets[i], endpoint))
+            die (endpoint, zmq_strerror (zmq_errno ()));
+        if (i % 2)
+            zmq_send (sockets[i], "hello", 5, ZMQ_DONTWAIT);
+    }
+    for (int64_t end = clock_ms () + KNOCK_MS; clock_ms () < end; usleep (10000))
+        for (int i = 0; i < n; i++) {
+            char byte;
+            frames += zmq_recv (sockets[i], &byte, 1, ZMQ_DONTWAIT) >= 0;
+        }
+    for (int i = 0; i < n; i++)
+        zmq_close (sockets[i]);
+    print ("frames: %u", frames);
+}
+
 /* A PULL that knows where the results of our run are to be had, with these keys. */
 static void *pull_as (const curve_pair_t *pair, const char *endpoint,
                       const msg_welcome_t *welcome)
@@ -324,6 +351,8 @@ int main (int argc, char **argv)
         nonsense_and_status (atoi (arg));
     } else if (strcmp (what, "flood") == 0) {
         flood (atoi (arg));
+    } else if (strcmp (what, "knock") == 0) {
+        knock (endpoint, atoi (arg));
     } else if (strcmp (what, "data") == 0) {
         read_data (endpoint);
     } else {
