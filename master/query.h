@@ -20,7 +20,7 @@ query_t *query_new (void *context, const job_t *job, const char *folder,
                     sluice_error_t *err);
 void query_destroy (query_t **self_p);
 
-/* Sockets to poll (at most 2, one being the ZAP handler's). */
+/* Sockets to poll (at most 3: those of the ZAP handler and the guard among them). */
 size_t query_sockets (const query_t *self, void **sockets);
 
 /* Record what is asked and answered; borrowed. */
