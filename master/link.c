@@ -651,7 +651,10 @@ static bool never_had (const links_t *self, unsigned node, const piece_t *piece)
     sched_task_t t;
     sched_where_t where = sched_find (self->sched, piece->task, &t);
     return where == SCHED_UNCUT ||
-           (where == SCHED_RUNNING && t.node != node && t.task.attempt == piece->attempt);
+           (where == SCHED_RUNNING &&
+            ((t.node != node && t.task.attempt == piece->attempt) ||
+             (t.other != SCHED_NOBODY && t.other != node &&
+              t.other_attempt == piece->attempt)));
 }
 
 /* A piece. Returns true if the frames were handed over. */

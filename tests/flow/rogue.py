@@ -122,7 +122,7 @@ def rogue_nodes(place):
     with open(error, 'w', encoding='utf-8') as err:
         master = subprocess.Popen(
             [place.binary, 'run', job, '-q', '--json', '-o', place.path('out.h5'),
-             '--window', '16M', '--no-local'],
+             '--window', '16M', '--no-local', '--no-copies'],
             env=place.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err,
             text=True)
     wait_for(lambda: 'task' in read(keeper_log), 'no task: ' + read(error))
