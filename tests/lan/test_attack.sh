@@ -66,6 +66,7 @@ port=$(sed -n 's/^tcp = .*://p' "$record")
 at_least 'port of the master' "$port" 1
 before=$(peak)
 attacker beacons "$LAB/old"
+: >"$LAB/tcp.log"
 mkfifo "$LAB/go"
 exec {go}<>"$LAB/go"
 ports=("$h2:7000" "$h2:7001" "$("$lab" address h1):$port")

@@ -54,7 +54,7 @@ static void stop (void)
     zmq_ctx_term (context);
 }
 
-TestSuite (guard, .init = start, .fini = stop);
+TestSuite (guard, .init = start, .fini = stop, .timeout = 150);
 
 static void turn (void)
 {
