@@ -456,10 +456,13 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
     if (w->token != l->token || l->state == LINK_LACKS)
         return;
     snprintf (l->host, sizeof l->host, "%s", w->host);
+    text_make_utf8 (l->host);
+    text_make_plain (l->host);
+    text_make_plain (w->lacks);
     if (*w->lacks) {
         l->state = LINK_LACKS;
         l->since = clock_ms ();
-        snprintf (self->counts.lacks, sizeof self->counts.lacks, "%s: %s", w->host,
+        snprintf (self->counts.lacks, sizeof self->counts.lacks, "%s: %s", l->host,
                   w->lacks);
         tell_lacks (self);
         return;

@@ -163,7 +163,7 @@ def rogue_nodes(place):
     assert len(lines) <= len(rogues) + 8, said
     assert all(line.startswith('sluice run: ') for line in lines), said
     assert not re.search('[\x00-\x09\x0b-\x1f\x7f-\x9f]', said), said
-    assert said.count('said once') == 1, said
+    assert said.count('said once') == 1 and 'evil?[2J?sluice run: all is well??' in said, said
     print('%d rogue nodes: %d cut off, %d malformed, %d stale, %d unwanted; peak %d MiB' % (
         len(rogues) + 2, summary['cut_off'], summary['malformed'], summary['stale_frames'],
         summary['unwanted'], summary['peak_rss'] >> 20))

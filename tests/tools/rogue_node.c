@@ -313,6 +313,8 @@ static void on_hello (rogue_t *self, const msg_t *msg, const char *behaviour)
     if (strcmp (behaviour, "welcome") == 0) {
         welcome.welcome.slots = welcome.welcome.cores = UINT32_MAX;
         welcome.welcome.memory = welcome.welcome.outbox = UINT64_MAX;
+    }
+    if (strcmp (behaviour, "range") == 0) { /* its name will be on the screen */
         welcome.welcome.host =
             (char *) (uintptr_t) "evil\033[2J\nsluice run: all is well\302\205";
     }
