@@ -13,13 +13,18 @@
 
 #include "master/run.h"
 #include "proto/clock.h"
+#include "proto/text.h"
 
 enum {
     MAX_LINKS = 4096,
     RECEIVE_AT_ONCE = 64,
     TOLD_LACKS = 64,
     COPY_MS = 100,
-    COPY_NODES = 16
+    COPY_NODES = 16,
+    MOST_CORES = 4096,   /* of one node, as it may claim */
+    MOST_MALFORMED = 64, /* messages of a node, until it is cut off */
+    MOST_RESYNCS = 6,    /* without a piece: after ten minutes if it is silence */
+    MOST_CUTS = 3        /* of an endpoint: then it is not asked again */
 };
 /* Nodes that are there at the start answer HELLO, and most have a result, within this
  * time, be they a thousand; their parts of the window are kept for them so long. */
@@ -47,8 +52,8 @@ struct links {
     bool stopped, paused;
     int64_t copied;     /* when a copy was last looked for */
     unsigned copy_next; /* for which node next */
-    int64_t began; /* ms */
-    unsigned room; /* nodes that there are descriptors for */
+    int64_t began;      /* ms */
+    unsigned room;      /* nodes that there are descriptors for */
     bool told_room;
 };
 
@@ -182,18 +187,20 @@ bool links_know (const links_t *self, const uint8_t *uuid)
     return false;
 }
 
+/* Numbers of nodes that took part are not used twice: they name them in the file. But
+ * one that is asked again and again must not use them up. */
 static link_t *free_link (links_t *self, const char *endpoint)
 {
-    /* Numbers are not used twice, as they name nodes in the file; but one that never
-     * took part has left nothing, and may be asked for ever. */
     for (unsigned i = 0; i < self->nlinks; i++) {
         link_t *l = &self->links[i];
-        if (!l->state && !l->numbered && strcmp (l->endpoint, endpoint) == 0) {
-            bool told = l->given_up;
-            memset (l, 0, sizeof *l);
-            l->given_up = told;
-            return l;
-        }
+        bool same = strcmp (l->endpoint, endpoint) == 0;
+        if (l->state || l->was_ready || l->misbehaved ||
+            (!same && self->nlinks < MAX_LINKS))
+            continue;
+        bool told = same && l->told;
+        memset (l, 0, sizeof *l);
+        l->told = told;
+        return l;
     }
     if (self->nlinks >= MAX_LINKS)
         return NULL;
@@ -225,11 +232,22 @@ static bool has_room (links_t *self)
     return false;
 }
 
+/* It broke the rules too often to be asked again. */
+static bool is_banned (const links_t *self, const char *endpoint)
+{
+    unsigned cuts = 0;
+    for (unsigned i = 0; i < self->nlinks && cuts < MOST_CUTS; i++)
+        cuts +=
+            self->links[i].misbehaved && strcmp (self->links[i].endpoint, endpoint) == 0;
+    return cuts == MOST_CUTS;
+}
+
 int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *uuid,
                sluice_error_t *err)
 {
     plane_t *plane = local ? &self->local : &self->net;
-    if (find_endpoint (self, endpoint) || (uuid && links_know (self, uuid)))
+    if (find_endpoint (self, endpoint) || (uuid && links_know (self, uuid)) ||
+        is_banned (self, endpoint))
         return 0;
     if (!plane->router)
         return sluice_fail (err, SLUICE_EINPUT,
@@ -262,16 +280,14 @@ int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *u
     l->route |= 1; /* a name must not begin with a zero byte */
     if (!local &&
         curve_connect_as (plane->router, cluster_member_pair (self->job->cluster),
-                          cluster_node_pair (self->job->cluster)->public_key, err)) {
+                          cluster_node_pair (self->job->cluster)->public_key, err))
         return -1;
-    }
     zmq_setsockopt (plane->router, ZMQ_CONNECT_ROUTING_ID, &l->route, sizeof l->route);
-    if (zmq_connect (plane->router, endpoint)) {
+    if (zmq_connect (plane->router, endpoint))
         return sluice_fail (
             err, SLUICE_EINPUT,
             "%s: not an endpoint (%s); nodes are named as tcp://HOST:PORT", endpoint,
             zmq_strerror (zmq_errno ()));
-    }
     l->state = LINK_HELLO;
     send_hello (self, l);
     return 0;
@@ -289,6 +305,8 @@ static void tell (links_t *self, const char *format, ...)
     va_start (args, format);
     vsnprintf (line, sizeof line, format, args);
     va_end (args);
+    text_make_utf8 (line); /* it may be cut within a character */
+    text_make_plain (line);
     if (self->news)
         self->news (self->news_arg, line);
 }
@@ -311,8 +329,9 @@ static void lose (links_t *self, link_t *l, const char *why)
         self->counts.lost++;
         tell (self, "lost node %s (%s): %s; its tasks go to others", l->host, l->endpoint,
               why);
-    } else if (!l->answered && !l->given_up && !gave_up (self, l)) {
+    } else if (!l->answered && !l->told && !gave_up (self, l)) {
         tell (self, "%s: %s; still trying", l->endpoint, why);
+        l->told = true;
     }
     send_to (self, l, &(msg_t){.type = MSG_BYE, .text = {.text = (char *) why}});
     if (l->streaming)
@@ -320,8 +339,18 @@ static void lose (links_t *self, link_t *l, const char *why)
     zmq_disconnect (l->plane->router, l->endpoint);
     sched_leave (self->sched, node, drop_task, self);
     gate_leave (self->gate, node);
-    l->given_up |= !l->answered;
     l->state = LINK_FREE;
+}
+
+/* What it did no node does: broken, or another's program. */
+static void cut_off (links_t *self, link_t *l, const char *why)
+{
+    l->misbehaved = true;
+    self->counts.cut_off++;
+    lose (self, l, why);
+    if (is_banned (self, l->endpoint))
+        tell (self, "%s: cut off %d times; it is not asked again", l->endpoint,
+              MOST_CUTS);
 }
 
 void links_lose_local (links_t *self, const char *why)
@@ -431,9 +460,12 @@ static bool data_endpoint (const link_t *l, const char *told, char *out, size_t 
     if (l->local)
         return strncmp (told, "ipc://", 6) == 0 &&
                snprintf (out, size, "%s", told) < (int) size;
+    uint64_t number = 0;
     const char *port = strrchr (told, ':'), *colon = strrchr (l->endpoint, ':');
     if (strncmp (told, "tcp://", 6) || !port || !colon ||
-        strspn (port + 1, "0123456789") != strlen (port + 1))
+        text_number (port + 1, strlen (port + 1), UINT16_MAX, &number) !=
+            strlen (port + 1) ||
+        number == 0)
         return false;
     return snprintf (out, size, "%.*s%s", (int) (colon - l->endpoint), l->endpoint,
                      port) < (int) size;
@@ -468,10 +500,13 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
     if (w->token != l->token || l->state == LINK_LACKS)
         return;
     snprintf (l->host, sizeof l->host, "%s", w->host);
+    text_make_utf8 (l->host);
+    text_make_plain (l->host);
+    text_make_plain (w->lacks);
     if (*w->lacks) {
         l->state = LINK_LACKS;
         l->since = clock_ms ();
-        snprintf (self->counts.lacks, sizeof self->counts.lacks, "%s: %s", w->host,
+        snprintf (self->counts.lacks, sizeof self->counts.lacks, "%s: %s", l->host,
                   w->lacks);
         tell_lacks (self);
         return;
@@ -484,6 +519,10 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
                 return;
             }
         }
+        if (w->slots == 0 || w->slots > MOST_CORES || w->cores > MOST_CORES) {
+            cut_off (self, l, "its WELCOME cannot be right");
+            return;
+        }
         memcpy (l->uuid, w->uuid, 16);
         l->has_uuid = true;
         snprintf (l->isa, sizeof l->isa, "%s", w->isa);
@@ -494,7 +533,7 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
             return;
         }
         l->state = LINK_READY;
-        l->numbered = true;
+        l->was_ready = true;
         l->moved = clock_ms ();
         self->counts.ever++;
         self->counts.cores += w->slots;
@@ -509,7 +548,7 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
         (!l->local &&
          curve_connect_as (l->plane->pull, &l->plane->data_pair, w->data_key, &err)) ||
         zmq_connect (l->plane->pull, l->data_endpoint)) {
-        lose (self, l, "its data endpoint cannot be used");
+        cut_off (self, l, "its data endpoint cannot be used");
         return;
     }
     l->streaming = true;
@@ -517,6 +556,10 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
 
 static void resync (links_t *self, link_t *l)
 {
+    if (++l->resyncs > MOST_RESYNCS) {
+        cut_off (self, l, "no results arrive from it, though it has some");
+        return;
+    }
     if (l->streaming)
         zmq_disconnect (l->plane->pull, l->data_endpoint);
     l->streaming = false;
@@ -542,9 +585,19 @@ static void fail_task (links_t *self, link_t *l, const msg_failed_t *f)
 static void on_failed (links_t *self, link_t *l, const msg_failed_t *f)
 {
     unsigned node = (unsigned) (l - self->links);
+    text_make_plain (f->reason);
     /* Else it is late: its result is with the writer, or it was dropped. */
     if (sched_running (self->sched, node, f->task, f->attempt))
         fail_task (self, l, f);
+}
+
+static void on_malformed (links_t *self, link_t *l, const char *what)
+{
+    if (self->counts.malformed++ == 0)
+        tell (self, "dropped from %s (%s): %s (said once; --json counts them)", l->host,
+              l->endpoint, what);
+    if (++l->malformed > MOST_MALFORMED)
+        cut_off (self, l, "it does not say what a node says");
 }
 
 static void on_message (links_t *self, link_t *l, const msg_t *msg)
@@ -565,7 +618,7 @@ static void on_message (links_t *self, link_t *l, const msg_t *msg)
         if (l->state == LINK_READY &&
             gate_offer (self->gate, node, msg->offer.from, msg->offer.sizes,
                         msg->offer.nsizes, &err))
-            lose (self, l, err.text);
+            cut_off (self, l, err.text);
         break;
     case MSG_FAILED:
         if (l->state == LINK_READY)
@@ -585,7 +638,7 @@ static void on_message (links_t *self, link_t *l, const msg_t *msg)
         lose (self, l, msg->text.text);
         break;
     default:
-        self->counts.malformed++;
+        on_malformed (self, l, "a message that is not for a master");
     }
 }
 
@@ -618,24 +671,37 @@ static void receive_control (links_t *self, plane_t *plane)
         bool whole, there = plane_receive (plane->router, frame, &whole);
         link_t *l = there && whole ? by_route (self, &frame[0]) : NULL;
         msg_t msg;
+        sluice_error_t err = {0};
         if (l && self->trace)
             trace_message (self->trace, TRACE_IN, l->endpoint, zmq_msg_data (&frame[1]),
                            zmq_msg_size (&frame[1]));
         if (l && msg_decode (zmq_msg_data (&frame[1]), zmq_msg_size (&frame[1]), &msg,
-                             NULL) == 0) {
+                             &err) == 0) {
             if (memcmp (msg.run, self->job->run, RUN_BYTES) == 0)
                 on_message (self, l, &msg);
             else
                 self->counts.stale_frames++;
             msg_clear (&msg);
         } else if (l) {
-            self->counts.malformed++;
+            on_malformed (self, l, err.text);
         }
         zmq_msg_close (&frame[0]);
         zmq_msg_close (&frame[1]);
         if (!there)
             break;
     }
+}
+
+/* Can this attempt not be one that the node had? What it had may be late. */
+static bool never_had (const links_t *self, unsigned node, const piece_t *piece)
+{
+    sched_task_t t;
+    sched_where_t where = sched_find (self->sched, piece->task, &t);
+    return where == SCHED_UNCUT ||
+           (where == SCHED_RUNNING &&
+            ((t.node != node && t.task.attempt == piece->attempt) ||
+             (t.other != SCHED_NOBODY && t.other != node &&
+              t.other_attempt == piece->attempt)));
 }
 
 /* A piece. Returns true if the frames were handed over. */
@@ -665,19 +731,28 @@ static bool on_piece (links_t *self, zmq_msg_t frame[2])
     }
     unsigned node = (unsigned) (l - self->links);
     if (!gate_received (self->gate, node, cost)) {
-        lose (self, l, "it pushed more than it was granted");
+        cut_off (self, l, "it pushed more than it was granted");
         return false;
     }
     l->position += cost;
     l->heard = l->moved = clock_ms ();
     l->stall_ms = STALL_MS;
+    l->resyncs = 0;
     const task_t *task = sched_running (self->sched, node, piece.task, piece.attempt);
     if (task && piece.kind == PIECE_DONE &&
         (piece.first != task->first || piece.stop > task->stop ||
          piece.stop < piece.first)) {
         gate_written (self->gate, cost);
-        lose (self, l, "it sent a result for items it was not given");
+        cut_off (self, l, "it sent a result for items it was not given");
         return false;
+    }
+    if (!task && piece.kind != PIECE_EMPTY) {
+        self->counts.unwanted++;
+        if (never_had (self, node, &piece)) {
+            gate_written (self->gate, cost);
+            cut_off (self, l, "it sent a result of a task that it was not given");
+            return false;
+        }
     }
     /* The writer is told nothing of an attempt known to be dead. */
     if (piece.kind == PIECE_EMPTY || !task || self->stopped ||
@@ -749,6 +824,11 @@ static void assign (links_t *self, link_t *l, int64_t now)
     size_t n = 0;
     if (self->paused)
         return;
+    /* A node asks for what its slots can take, and as much ahead. */
+    if (l->credit > l->assigned && l->credit - l->assigned > 4 * (uint64_t) l->slots) {
+        cut_off (self, l, "it asks for more tasks than it has slots");
+        return;
+    }
     while (n < sizeof tasks / sizeof *tasks && l->assigned + n < l->credit &&
            sched_next (self->sched, node, (double) now * 1e-3, &tasks[n]))
         n++;
@@ -825,6 +905,8 @@ static void tick_link (links_t *self, link_t *l, int64_t now)
     if (l->state != LINK_READY)
         return;
     assign (self, l, now);
+    if (l->state != LINK_READY)
+        return; /* it was cut off */
     if (l->told_position != l->position)
         send_credit (self, l, node);
     bool waiting = gate_granted (self->gate, node) > l->position || !l->streaming ||
@@ -895,7 +977,7 @@ void links_written (links_t *self, const wthread_event_t *event)
                   &stop);
     wthread_drop (self->writer, event->task, event->attempt);
     if (links_at (self, event->node))
-        lose (self, &self->links[event->node], event->error.text);
+        cut_off (self, &self->links[event->node], event->error.text);
 }
 
 void links_counts (const links_t *self, links_counts_t *counts)

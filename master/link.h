@@ -36,11 +36,14 @@ typedef struct {
     uint64_t route; /* our ROUTER's name for it */
     uint64_t token;
     bool local, answered; /* answered: a message came from it */
-    bool numbered;        /* it took part: the file may name it */
-    bool given_up;        /* it never answered, which was said */
     uint8_t uuid[16];
     bool has_uuid;
     char host[65], isa[16];
+    bool was_ready; /* its number names it in the file */
+    bool told;      /* that it does not answer */
+    bool misbehaved;
+    unsigned malformed;
+    unsigned resyncs; /* since a piece arrived */
     unsigned cores, slots;
     uint64_t credit, assigned;        /* tasks, cumulative */
     uint64_t ping_seq, ping_assigned; /* of the last PING */
@@ -115,6 +118,8 @@ typedef struct {
     unsigned ready, opening, lacking, ever; /* nodes; opening: those that answered */
     unsigned cores;                         /* of all that ever took part */
     uint64_t stale_frames, malformed, lost;
+    uint64_t unwanted; /* pieces of attempts that their node does not run (any more) */
+    uint64_t cut_off;  /* nodes that broke the rules */
     char isa[64];
     char lacks[1000]; /* the last refusal, "" if none */
     bool used_net, used_local;

@@ -18,7 +18,7 @@ int plane_open (plane_t *plane, void *context, const job_t *job, bool curve,
     if (!plane->router || !plane->pull)
         return sluice_fail (err, SLUICE_ESYSTEM, "cannot open sockets: %s",
                             zmq_strerror (zmq_errno ()));
-    int64_t control_max = MSG_MAX_BYTES,
+    int64_t control_max = MSG_MAX_REPORT,
             piece_max = (int64_t) job->segment + PIECE_MAX_HEADER;
     zmq_setsockopt (plane->router, ZMQ_MAXMSGSIZE, &control_max, sizeof control_max);
     zmq_setsockopt (plane->pull, ZMQ_MAXMSGSIZE, &piece_max, sizeof piece_max);

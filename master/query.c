@@ -9,13 +9,17 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "proto/clock.h"
+#include "proto/guard.h"
 #include "proto/zap.h"
 
 struct query {
     const job_t *job;
-    void *local; /* ipc, for this user on this machine: needs neither share nor key */
-    void *net;   /* tcp with CURVE; NULL: no network */
-    zap_t *zap;  /* NULL: no network */
+    void *local;    /* ipc, for this user on this machine: needs neither share nor key */
+    void *net;      /* tcp with CURVE; NULL: no network */
+    zap_t *zap;     /* as net */
+    guard_t *guard; /* as net */
+    uint64_t malformed;
     registry_t *registry;
     trace_t *trace; /* NULL: none */
 };
@@ -28,10 +32,14 @@ static const char ASKER[] = "command";
 static const char DOMAIN[] = "query";
 
 /* Bind to every interface; `out` gets the endpoint with this host's name. */
-static int bind_tcp (query_t *self, char *out, size_t size, sluice_error_t *err)
+static int bind_tcp (query_t *self, void *context, char *out, size_t size,
+                     sluice_error_t *err)
 {
     char bound[128], host[65] = "localhost";
     size_t n = sizeof bound;
+    self->guard = guard_new (context, self->net, err);
+    if (!self->guard)
+        return -1;
     if (zap_allow (self->zap, DOMAIN,
                    cluster_member_pair (self->job->cluster)->public_key, err) ||
         curve_serve (self->net, cluster_master_pair (self->job->cluster), DOMAIN, err))
@@ -69,8 +77,8 @@ query_t *query_new (void *context, const job_t *job, const char *folder,
     }
     self->job = job;
     /* A socket speaks one mechanism: with a key, CURVE. */
-    if (job->cluster &&
-        (!(self->zap = zap_new (context, err)) || bind_tcp (self, tcp, sizeof tcp, err)))
+    if (job->cluster && (!(self->zap = zap_new (context, err)) ||
+                         bind_tcp (self, context, tcp, sizeof tcp, err)))
         goto error;
     snprintf (ipc, sizeof ipc, "ipc://%s/query", folder);
     if (zmq_bind (self->local, ipc)) {
@@ -91,6 +99,7 @@ void query_destroy (query_t **self_p)
     if (!self)
         return;
     registry_leave (&self->registry);
+    guard_destroy (&self->guard);
     if (self->local)
         zmq_close (self->local);
     if (self->net)
@@ -113,7 +122,19 @@ size_t query_sockets (const query_t *self, void **sockets)
         sockets[n++] = self->net;
     if (self->zap)
         sockets[n++] = zap_socket (self->zap);
+    if (self->guard)
+        sockets[n++] = guard_socket (self->guard);
     return n;
+}
+
+uint64_t query_strangers (const query_t *self)
+{
+    return self->guard ? guard_strangers (self->guard) : 0;
+}
+
+uint64_t query_malformed (const query_t *self)
+{
+    return self->malformed;
 }
 
 static void reply (query_t *self, void *socket, zmq_msg_t *route, const char *text)
@@ -177,6 +198,8 @@ static void answer_all (query_t *self, void *socket, query_fn *fn, void *arg,
             msg_decode (zmq_msg_data (&body), zmq_msg_size (&body), &msg, NULL) == 0) {
             answer (self, socket, &route, &msg, fn, arg, wish);
             msg_clear (&msg);
+        } else if (there) {
+            self->malformed++;
         }
         zmq_msg_close (&route);
         zmq_msg_close (&body);
@@ -189,6 +212,8 @@ void query_answer (query_t *self, query_fn *fn, void *arg, query_wish_t *wish)
 {
     if (self->zap)
         zap_answer (self->zap);
+    if (self->guard)
+        guard_turn (self->guard, clock_ms ());
     answer_all (self, self->local, fn, arg, wish);
     if (self->net)
         answer_all (self, self->net, fn, arg, wish);

@@ -19,7 +19,7 @@ typedef struct query query_t;
 query_t *query_new (void *context, const job_t *job, const char *folder,
                     sluice_error_t *err);
 void query_destroy (query_t **self_p);
-/* Sockets to poll (at most 3, one being the ZAP handler's). */
+/* Sockets to poll (at most 4: those of the ZAP handler and the guard among them). */
 size_t query_sockets (const query_t *self, void **sockets);
 
 /* Record what is asked and answered; borrowed. */
@@ -35,5 +35,10 @@ typedef char *(query_fn) (void *arg, const msg_t *question);
 
 /* Answer what waits. Never blocks. */
 void query_answer (query_t *self, query_fn *fn, void *arg, query_wish_t *wish);
+
+/* Connections that ended without having shown the cluster's key; messages that were not
+ * understood. */
+uint64_t query_strangers (const query_t *self);
+uint64_t query_malformed (const query_t *self);
 
 #endif

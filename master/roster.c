@@ -53,6 +53,17 @@ static int open_udp (sluice_error_t *err)
     return fd;
 }
 
+/* The address to reach it at: where the packet came from, if the node says itself that
+ * it has that one, else the first that it names. The source of a packet is no proof: who
+ * sends a recorded beacon again with another source would keep masters from the node. */
+static const char *where (const beacon_t *beacon, const char *source)
+{
+    for (unsigned i = 0; source && i < beacon->naddresses; i++)
+        if (strcmp (source, beacon->address[i]) == 0)
+            return source;
+    return beacon->naddresses ? beacon->address[0] : source;
+}
+
 /* Decode a record and pass it on; `source` is where it came from, or NULL. */
 static void take (roster_t *self, const uint8_t *data, size_t n, const char *source)
 {
@@ -67,7 +78,7 @@ static void take (roster_t *self, const uint8_t *data, size_t n, const char *sou
             atomic_fetch_add (&self->refused, 1);
         return;
     }
-    const char *address = source ? source : beacon.naddresses ? beacon.address[0] : NULL;
+    const char *address = where (&beacon, source);
     if (!address)
         return;
     found_t found = {

@@ -31,6 +31,7 @@
 enum {
     RENAME_MS = 2000,
     RATE_MS = 2000,
+    ROSTER_AT_ONCE = 256,
     LEAVE_MS = 5000, /* for a share to answer at the end */
     SLEPT_MS = 4000, /* a turn takes 0.1 s; busy machines take longer, but not so long */
     AGAIN_MS = 500   /* signals so close are one */
@@ -59,6 +60,7 @@ typedef struct {
     progress_t progress;
     phase_t phase;
     bool paused; /* the program takes no results */
+    bool told_refused;
     int64_t started, phase_since, named_at, alone_since;
     uint64_t done_before; /* items, when this machine's node was last begun anew */
     int64_t turned;       /* when the last turn of the loop began; 0: none did */
@@ -419,9 +421,21 @@ static void read_feed (run_t *self)
 static void read_roster (run_t *self)
 {
     found_t found;
-    while (self->roster && roster_next (self->roster, &found))
+    /* A flood of them must not keep the loop from its other work. */
+    for (int i = 0; i < ROSTER_AT_ONCE; i++) {
+        if (!self->roster || !roster_next (self->roster, &found))
+            break;
         if (self->phase == PHASE_RUN)
             links_add (self->links, found.endpoint, false, found.uuid, NULL);
+    }
+    if (self->told_refused)
+        return;
+    uint64_t forged = self->roster ? roster_refused (self->roster) : 0;
+    if (!forged && !query_strangers (self->query))
+        return;
+    self->told_refused = true;
+    say (self, "ignored %s without the cluster's key (said once; --json counts them)",
+         forged ? "a beacon" : "a connection");
 }
 
 static void name_nodes (run_t *self, int64_t now)
@@ -537,7 +551,7 @@ static int loop (run_t *self)
 {
     while (self->phase != PHASE_OVER) {
         void *sockets[8];
-        zmq_pollitem_t items[12];
+        zmq_pollitem_t items[16];
         size_t n = links_sockets (self->links, sockets);
         n += query_sockets (self->query, sockets + n);
         for (size_t i = 0; i < n; i++)
@@ -791,8 +805,11 @@ static void fill_result (run_t *self, run_result_t *r)
     memcpy (r->failed_items, self->failed_items, sizeof r->failed_items);
     r->nfailed_items = self->nfailed_items;
     r->stale_frames = nodes.stale_frames;
-    r->malformed = nodes.malformed;
-    r->zap_refused = self->roster ? roster_refused (self->roster) : 0;
+    r->malformed = nodes.malformed + query_malformed (self->query);
+    r->unwanted = nodes.unwanted;
+    r->cut_off = nodes.cut_off;
+    r->forged = self->roster ? roster_refused (self->roster) : 0;
+    r->strangers = query_strangers (self->query);
     r->seconds = (double) (clock_ms () - self->started) * 1e-3;
     r->nodes = nodes.ever;
     r->cores = nodes.cores;

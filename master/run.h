@@ -21,7 +21,10 @@ typedef struct {
     uint64_t tasks, done, failed, retried, copies; /* tasks cut; items failed for good */
     uint64_t failed_items[RUN_NAMED_FAILURES];     /* the first that failed for good */
     unsigned nfailed_items;
-    uint64_t stale_frames, malformed, zap_refused;
+    uint64_t stale_frames;                 /* of other runs, tokens or epochs */
+    uint64_t malformed, unwanted, cut_off; /* as links_counts_t */
+    uint64_t forged;                       /* beacons that were not made with the key */
+    uint64_t strangers; /* connections to the query socket without it */
     double seconds;
     unsigned nodes, cores;
     uint64_t window, peak_held;

@@ -169,7 +169,8 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
         "\"mb_per_s\":%."
         "1f,"
         "\"nodes\":%u,\"cores\":%u,\"window\":%llu,\"peak_rss\":%llu,\"peak_held\":%llu,"
-        "\"stale_frames\":%llu,\"malformed\":%llu,\"refused\":%llu,\"isa\":",
+        "\"stale_frames\":%llu,\"malformed\":%llu,\"unwanted\":%llu,\"cut_off\":%llu,"
+        "\"forged\":%llu,\"strangers\":%llu,\"isa\":",
         job->run_name, r->status, (unsigned long long) r->tasks,
         (unsigned long long) r->done, (unsigned long long) r->failed,
         (unsigned long long) r->retried, (unsigned long long) r->copies,
@@ -178,7 +179,8 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
         r->nodes, r->cores, (unsigned long long) r->window,
         (unsigned long long) usage.ru_maxrss * 1024, (unsigned long long) r->peak_held,
         (unsigned long long) r->stale_frames, (unsigned long long) r->malformed,
-        (unsigned long long) r->zap_refused);
+        (unsigned long long) r->unwanted, (unsigned long long) r->cut_off,
+        (unsigned long long) r->forged, (unsigned long long) r->strangers);
     json_text (summary, r->isa);
     fprintf (summary, ",\"data_path\":\"%s\",\"digest\":\"%s\",\"output\":", r->data_path,
              digest);

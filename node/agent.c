@@ -151,7 +151,6 @@ static int open_control (agent_t *self, sluice_error_t *err)
     set_int (host->control, ZMQ_LINGER, 0);
     set_int (host->control, ZMQ_ROUTER_HANDOVER, 1);
     set_int (host->control, ZMQ_SNDHWM, CONTROL_HWM);
-    set_int (host->control, ZMQ_HANDSHAKE_IVL, 10000);
     set_int (host->control, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS);
     set_int (host->control, ZMQ_HEARTBEAT_TIMEOUT, 6 * HEARTBEAT_MS);
     if (!o->cluster) {
@@ -162,6 +161,9 @@ static int open_control (agent_t *self, sluice_error_t *err)
         return 0;
     }
     unsigned port;
+    host->guard = guard_new (host->context, host->control, err);
+    if (!host->guard)
+        return -1;
     if (curve_serve (host->control, cluster_node_pair (o->cluster), "node", err) == -1 ||
         bind_tcp (host->control, host->address, o->port_from, o->port_to, &port, err) ==
             -1)
@@ -350,6 +352,7 @@ static void end (agent_t *self, const char *why)
     announce_stop (&self->announce);
     if (self->desk)
         desk_close (self->desk, why, now_ms ());
+    guard_destroy (&host->guard);
     if (host->control) {
         set_int (host->control, ZMQ_LINGER, BYE_MS);
         zmq_close (host->control);
@@ -391,7 +394,7 @@ static const char *look_around (const agent_t *self, sluice_error_t *err)
 
 static const char *loop (agent_t *self, sluice_error_t *err)
 {
-    enum { FIXED = 5 };
+    enum { FIXED = 6 };
     host_t *host = &self->host;
     int64_t last = now_ms ();
     for (;;) {
@@ -412,6 +415,9 @@ static const char *loop (agent_t *self, sluice_error_t *err)
         if (host->zap)
             items[n++] =
                 (zmq_pollitem_t){.socket = zap_socket (host->zap), .events = ZMQ_POLLIN};
+        if (host->guard)
+            items[n++] = (zmq_pollitem_t){.socket = guard_socket (host->guard),
+                                          .events = ZMQ_POLLIN};
         /* those of the desk follow without a gap */
         memmove (items + n, items + FIXED, more * sizeof *items);
         desk_pace_t pace = desk_pace (self->desk);
@@ -433,6 +439,8 @@ static const char *loop (agent_t *self, sluice_error_t *err)
         last = now;
         if (host->zap)
             zap_answer (host->zap);
+        if (host->guard)
+            guard_turn (host->guard, now);
         desk_turn (self->desk, now);
         char trouble[200];
         if (self->announce && announce_trouble (self->announce, trouble))

@@ -46,7 +46,8 @@ struct desk {
     zmq_pollitem_t *items;
     size_t room;
     int *fds;
-    uint64_t malformed, unexpected;
+    uint64_t malformed, unexpected, refused_runs;
+    bool told_strangers;
     int64_t answered; /* the last stranger */
     uint8_t stranger[RUN_BYTES];
     uint8_t cancelled[CANCELLED][RUN_BYTES];
@@ -156,12 +157,26 @@ static bool some_ended (const desk_t *self)
     return false;
 }
 
+static void log_once (uint64_t *count, const char *what)
+{
+    if ((*count)++ == 0)
+        fprintf (stderr, "sluice node: dropped %s (said once)\n", what);
+}
+
+/* Connections that did not show the cluster's key. */
+static uint64_t strangers (const desk_t *self)
+{
+    const host_t *host = self->host;
+    return host->strangers + (host->guard ? guard_strangers (host->guard) : 0);
+}
+
 static void begin (desk_t *self, const route_t *route, msg_t *hello, int64_t now)
 {
     session_t *session = NULL;
     if (self->n < AGENT_MAX_SESSIONS)
         session = session_new (self->host, route, hello, some_ended (self), now);
     if (!session) {
+        log_once (&self->refused_runs, "a run: it serves as many as it can");
         host_refuse (self->host, route, hello, "it serves as many runs as it can");
         return;
     }
@@ -274,13 +289,14 @@ static void answer_status (const desk_t *self, const route_t *route)
               ", \"uuid\": \"%s\", \"slots\": %u, \"busy\": %u, \"cores\": %u, "
               "\"memory\": %" PRIu64 ", \"outbox\": %" PRIu64
               ", \"outbox_used\": %" PRIu64 ", \"malformed\": %" PRIu64
-              ", \"refused\": %" PRIu64 ", \"share_age\": %" PRId64
-              ", \"ports\": \"%u-%u\", \"isa\": ",
+              ", \"unexpected\": %" PRIu64 ", \"refused\": %" PRIu64
+              ", \"strangers\": %" PRIu64 ", \"refused_runs\": %" PRIu64
+              ", \"share_age\": %" PRId64 ", \"ports\": \"%u-%u\", \"isa\": ",
               hex, host->nslots, slots_held (host->slots), host->cores, host->memory,
-              host->outbox, host->outbox_used, self->malformed,
-              host->zap ? zap_refused (host->zap) : 0,
-              host->announce ? announce_age (host->announce) : -1, host->port_from,
-              host->port_to);
+              host->outbox, host->outbox_used, self->malformed, self->unexpected,
+              host->zap ? zap_refused (host->zap) : 0, strangers (self),
+              self->refused_runs, host->announce ? announce_age (host->announce) : -1,
+              host->port_from, host->port_to);
     json_add_text (&out, vm_isa_name ());
     json_add (&out, ", ");
     machine_write (&machine, &out);
@@ -328,12 +344,6 @@ static void cancel (desk_t *self, const route_t *route, const msg_t *msg, int64_
 }
 
 /* ---- messages ----------------------------------------------------------- */
-
-static void log_once (uint64_t *count, const char *what)
-{
-    if ((*count)++ == 0)
-        fprintf (stderr, "sluice node: dropped %s (said once)\n", what);
-}
 
 /* A master that believes to have a run here is told that it has not: perhaps
  * this node was started anew. Once in a while, lest answers cross. */
@@ -524,6 +534,12 @@ static void share_cores (desk_t *self, int64_t now)
 
 void desk_turn (desk_t *self, int64_t now)
 {
+    if (!self->told_strangers && strangers (self) > 0) {
+        fprintf (stderr, "sluice node: a connection ended before it had shown the "
+                         "cluster's key (said once; `sluice nodes --json` counts "
+                         "strangers)\n");
+        self->told_strangers = true;
+    }
     receive_all (self, now);
     settle_rivals (self, now);
     for (unsigned i = 0; i < self->n; i++)

@@ -13,7 +13,9 @@
 struct push {
     host_t *host;
     void *socket;
+    guard_t *guard;    /* NULL: ipc */
     curve_pair_t pair; /* zeros: no CURVE */
+    uint64_t counted;  /* strangers that the host knows of */
     char domain[64];
     char endpoint[160];
 };
@@ -67,20 +69,33 @@ static int open_socket (push_t *self, sluice_error_t *err)
     if (!self->socket)
         return sluice_fail (err, SLUICE_ESYSTEM, "cannot open a socket: %s",
                             zmq_strerror (zmq_errno ()));
-    int linger = 0, handshake = 10000;
+    int linger = 0;
     int64_t nothing = 1024; /* nobody has anything to say to a PUSH */
     zmq_setsockopt (self->socket, ZMQ_LINGER, &linger, sizeof linger);
-    zmq_setsockopt (self->socket, ZMQ_HANDSHAKE_IVL, &handshake, sizeof handshake);
     zmq_setsockopt (self->socket, ZMQ_MAXMSGSIZE, &nothing, sizeof nothing);
     if (!host->zap)
         return bind_ipc (self, err);
     unsigned port;
+    self->guard = guard_new (host->context, self->socket, err);
+    if (!self->guard)
+        return -1;
     if (curve_serve (self->socket, &self->pair, self->domain, err) == -1 ||
         bind_tcp (self->socket, host->address, host->port_from, host->port_to, &port,
                   err) == -1)
         return -1;
     snprintf (self->endpoint, sizeof self->endpoint, "tcp://*:%u", port);
     return 0;
+}
+
+static void close_socket (push_t *self)
+{
+    if (self->guard)
+        self->host->strangers += guard_strangers (self->guard) - self->counted;
+    self->counted = 0;
+    guard_destroy (&self->guard);
+    if (self->socket)
+        zmq_close (self->socket);
+    self->socket = NULL;
 }
 
 push_t *push_new (host_t *host, const msg_t *hello, sluice_error_t *err)
@@ -112,8 +127,7 @@ void push_destroy (push_t **self_p)
     push_t *self = *self_p;
     if (!self)
         return;
-    if (self->socket)
-        zmq_close (self->socket);
+    close_socket (self);
     if (self->domain[0])
         zap_allow (self->host->zap, self->domain, NULL, NULL);
     curve_pair_wipe (&self->pair);
@@ -123,9 +137,18 @@ void push_destroy (push_t **self_p)
 
 int push_renew (push_t *self, sluice_error_t *err)
 {
-    zmq_close (self->socket);
-    self->socket = NULL;
+    close_socket (self);
     return open_socket (self, err);
+}
+
+void push_turn (push_t *self, int64_t now)
+{
+    if (!self->guard)
+        return;
+    guard_turn (self->guard, now);
+    uint64_t strangers = guard_strangers (self->guard);
+    self->host->strangers += strangers - self->counted;
+    self->counted = strangers;
 }
 
 void *push_socket (const push_t *self)

@@ -22,6 +22,9 @@ void push_destroy (push_t **self_p);
  * is none now. */
 int push_renew (push_t *self, sluice_error_t *err);
 
+/* Look after the strangers at the socket; now and then. */
+void push_turn (push_t *self, int64_t now);
+
 void *push_socket (const push_t *self);
 /* As WELCOME says it. */
 const char *push_endpoint (const push_t *self);

@@ -432,6 +432,8 @@ void session_turn (session_t *self, bool patient, int64_t now)
     }
     if (self->state == WAITING)
         begin (self, patient, now);
+    if (self->push)
+        push_turn (self->push, now);
     crew_event_t event;
     for (int i = 0; self->crew && self->state != ENDED; i++) {
         if (i == EVENTS_PER_TURN) {

@@ -16,6 +16,7 @@
 
 #include "node/nursery.h"
 #include "node/slots.h"
+#include "proto/guard.h"
 #include "proto/trace.h"
 #include "proto/zap.h"
 
@@ -30,6 +31,7 @@ typedef struct {
     void *context;  /* ZeroMQ */
     void *control;  /* the ROUTER */
     zap_t *zap;     /* NULL: no CURVE here, ipc only */
+    guard_t *guard; /* of `control`; NULL: ipc */
     trace_t *trace; /* NULL: messages are not recorded */
     nursery_t *nursery;
     const share_t *share;
@@ -47,6 +49,7 @@ typedef struct {
     unsigned port_from, port_to;
     bool confine;
     uint64_t sockets;          /* made so far: names those of ipc */
+    uint64_t strangers;        /* at the data sockets, so far */
     struct announce *announce; /* NULL: nobody is told of this node */
 } host_t;
 

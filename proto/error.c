@@ -12,9 +12,7 @@
 static void make_printable (char *text)
 {
     text_make_utf8 (text); /* it may be cut within a character */
-    for (; *text; text++)
-        if ((unsigned char) *text < 0x20 || *text == 0x7f)
-            *text = '?';
+    text_make_plain (text);
 }
 
 int sluice_fail (sluice_error_t *err, sluice_code_t code, const char *format, ...)

@@ -59,6 +59,15 @@ void text_make_utf8 (char *text)
     }
 }
 
+void text_make_plain (char *text)
+{
+    for (unsigned char *c = (unsigned char *) text; *c; c++)
+        if (*c < 0x20 || *c == 0x7f)
+            *c = '?';
+        else if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f) /* U+0080 to U+009F */
+            c[0] = c[1] = '?';
+}
+
 void text_hex (const uint8_t *bytes, size_t n, char *text)
 {
     static const char digits[] = "0123456789abcdef";

@@ -20,6 +20,10 @@ bool text_is_utf8 (const char *text, size_t n);
  * and is to be sent on. */
 void text_make_utf8 (char *text);
 
+/* Replace control characters by '?', in place: what a peer said may reach a terminal,
+ * and shall neither move its cursor nor look like another line. */
+void text_make_plain (char *text);
+
 /* 2 * n lower-case hex digits and a NUL. */
 void text_hex (const uint8_t *bytes, size_t n, char *text);
 /* Back from exactly 2 * n hex digits of either case; does not look behind them. */

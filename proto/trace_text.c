@@ -14,6 +14,8 @@
 /* What people are shown of a long text, and of a long list. */
 enum { SHOWN_TEXT = 60, SHOWN_ELEMENTS = 8, SHOWN_BYTES = 8 };
 
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
+
 typedef struct {
     FILE *out;
     bool json;
@@ -114,10 +116,11 @@ static void print_params (const printer_t *self, const sluice_params_t *params)
         const char *name = sluice_params_name_at (params, i);
         const char *value = sluice_params_value_at (params, i);
         between (self, i);
-        if (self->json)
-            print_text (self, name, strlen (name));
-        else
+        /* As people write them, plainly; but a peer may have sent anything. */
+        if (!self->json && name[strspn (name, LETTERS)] == '\0')
             fputs (name, self->out);
+        else
+            print_text (self, name, strlen (name));
         fputc (self->json ? ':' : '=', self->out);
         print_text (self, value, strlen (value));
     }

@@ -11,7 +11,8 @@
  *   sleep_us  that an item takes
  *   mode, at  what happens in the middle of item `at`; with `first` in front of
  *             it only when the file `marker` is not there yet (it is made);
- *             `plan exits` and `open fails` happen before any item
+ *             `wait` goes on when `marker` is there; `plan exits` and `open fails`
+ *             happen before any item
  *   yield     0: never give work back
  *   fails     in so many of 1,000 items, as fails_at () says, an error
  *   flood_mib that mode `flood` prints on stderr (20)
@@ -159,6 +160,11 @@ static bool fails_at (const state_t *s, uint64_t item)
 static int misbehave (state_t *s, const sluice_task_t *task, uint64_t item,
                       sluice_error_t *err)
 {
+    if (strcmp (s->mode, "wait") == 0) {
+        while (access (s->marker, F_OK))
+            usleep (20000);
+        return 0;
+    }
     if (s->first) {
         int fd = open (s->marker, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
         if (fd < 0 && errno == EEXIST)

@@ -93,3 +93,10 @@ Test (text, numbers_stop_at_their_maximum)
     cr_expect_eq (text_number ("x", 1, 100, &value), 0);
     cr_expect_eq (value, 12, "left as it was");
 }
+
+Test (text, control_characters_become_plain)
+{
+    char text[] = "a\tb\nc\x1b[2J\x7f\xc2\x85\xc2\xa0\xc3\xa9";
+    text_make_plain (text);
+    cr_expect_str_eq (text, "a?b?c?[2J???\xc2\xa0\xc3\xa9");
+}

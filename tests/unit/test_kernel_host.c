@@ -4,6 +4,7 @@
 /* Invariant I8: code is what its hash says. */
 
 #include <criterion/criterion.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -152,6 +153,52 @@ Test (kernel_host, what_was_hashed_is_what_runs)
     cr_assert_not_null (plan, "%s", err.text);
     plan_destroy (&plan);
     kernel_destroy (&kernel);
+}
+
+/* Stands before the C library's: between hashing and loading, the file `swap_to` gets
+ * the content of `swap_from`, in place. */
+static char swap_from[300], swap_to[300];
+
+void *dlopen (const char *file, int mode)
+{
+    static void *(*real) (const char *, int);
+    if (!real)
+        *(void **) &real = dlsym (RTLD_NEXT, "dlopen");
+    if (*swap_to) {
+        char byte[4096];
+        size_t n;
+        FILE *from = fopen (swap_from, "r"), *to = fopen (swap_to, "w");
+        cr_assert (from && to);
+        while ((n = fread (byte, 1, sizeof byte, from)) > 0)
+            cr_assert_eq (fwrite (byte, 1, n, to), n);
+        fclose (from);
+        fclose (to);
+        *swap_to = '\0';
+    }
+    return real (file, mode);
+}
+
+/* Invariant I8 (inside the share): no code but what was named by its content. */
+Test (kernel_host, a_file_swapped_between_hashing_and_loading)
+{
+    build ("a.so", HEAD DULL_PLAN DULL_RUN TAIL ("\"a\"", "SLUICE_KERNEL_ABI"));
+    build ("b.so", HEAD DULL_PLAN DULL_RUN TAIL ("\"b\"", "SLUICE_KERNEL_ABI"));
+    kernel_t *kernel = load ("a.so");
+    uint8_t hash[FILE_HASH_BYTES];
+    memcpy (hash, kernel_hash (kernel), sizeof hash);
+    kernel_destroy (&kernel);
+
+    snprintf (swap_from, sizeof swap_from, "%s", in_share ("b.so"));
+    snprintf (swap_to, sizeof swap_to, "%s", in_share ("a.so"));
+    sluice_error_t err;
+    kernel = try_load ("a.so", hash, &err);
+    cr_assert_eq (*swap_to, '\0', "it was not swapped");
+    cr_assert_not_null (kernel, "%s", err.text);
+    cr_assert_str_eq (kernel_api (kernel)->name, "a");
+    kernel_destroy (&kernel);
+    /* And now it is the other. */
+    cr_assert_null (try_load ("a.so", hash, &err));
+    cr_assert_not_null (strstr (err.text, "its content"), "%s", err.text);
 }
 
 Test (kernel_host, kernels_are_not_mistaken_for_each_other)
