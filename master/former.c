@@ -103,8 +103,7 @@ static int read_records (const output_t *output, former_t *former, sluice_error_
     former->started = strdup (output->started);
     if (!former->started)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    if (H5Aexists (output->group, "resumed") > 0)
-        return h5_read_u64 (output->group, "resumed", &former->resumed, err);
+    former->resumed = output->resumed;
     return 0;
 }
 

@@ -258,6 +258,22 @@ int outpath_locked (const char *path)
     return rc;
 }
 
+void outpath_tidy (const char *path)
+{
+    static const uint8_t nobody[RUN_BYTES];
+    outpath_t *self = calloc (1, sizeof *self);
+    struct stat st;
+    if (!self || !(self->path = strdup (path))) {
+        free (self);
+        return;
+    }
+    self->folder = self->lock = -1;
+    if (split (self, NULL) == 0 &&
+        fstatat (self->folder, self->lock_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        take_lock (self, nobody, NULL);
+    outpath_release (&self);
+}
+
 /* Some file systems (NFS) cannot rename without replacing: link and unlink. */
 static int rename_new (const outpath_t *self)
 {

@@ -29,6 +29,8 @@ outpath_t *outpath_resume (const char *path, const sluice_plan_t *plan,
 /* Does anybody hold the lock of this output, which is not locked by this process? 1: yes,
  * 0: no, -1: that cannot be known. */
 int outpath_locked (const char *path);
+/* Remove a lock that nobody holds: whose master died after its last state. */
+void outpath_tidy (const char *path);
 /* Give the file its name. */
 int outpath_publish (outpath_t *self, sluice_error_t *err);
 /* Take its name away again: it lives as long as it is open. */

@@ -14,6 +14,7 @@
 
 #include "calc/template.h"
 #include "master/identity.h"
+#include "master/outpath.h"
 #include "master/outread.h"
 #include "master/progress.h"
 #include "master/snapshot.h"
@@ -125,6 +126,7 @@ int resume_look (const job_t *job, run_result_t *result, sluice_error_t *err)
             sluice_fail_at (err, "output %s: cannot go on with it", job->output);
         else if (strcmp (output->status, "complete") == 0) {
             fill_result (output, result);
+            outpath_tidy (job->output);
             rc = 1;
         }
     }
