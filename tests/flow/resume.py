@@ -321,6 +321,16 @@ class Test:
                 healed += 1
         assert healed, 'cut behind its end it must go on'
 
+    def reader(self):
+        """Who has the file open all the while sees the state that it opened."""
+        output = self.killed(self.place.path('reader.h5'), '--serial', least=30)
+        with h5py.File(output, 'r') as f:
+            before = libflow.check(f)
+            summary, _ = self.resume('reader', output, *WAYS['nodes'])
+            after = libflow.check(f)
+        self.equal('reader', list(after['items']), list(before['items']))
+        self.equal('reader', summary['resumed_items'], len(before['items']))
+
     # ---- ends that are no kills
 
     def cancelled(self, way):
@@ -435,7 +445,7 @@ def main():
     with libflow.Place() as place:
         test = Test(place, random.Random(seed))
         for what in (sys.argv[2:] or ['ways', 'refusals', 'input_changed', 'flips', 'lost',
-                                      'cut', 'disk_full', 'second_master']):
+                                      'cut', 'reader', 'disk_full', 'second_master']):
             before = time.monotonic()
             getattr(test, what)()
             print('%s: %.1f s' % (what, time.monotonic() - before), flush=True)
