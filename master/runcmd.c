@@ -176,11 +176,10 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
         (unsigned long long) r->retried, (unsigned long long) r->copies,
         (unsigned long long) r->totals.rows, (unsigned long long) r->totals.bytes,
         r->seconds, rate_of (r) * 1e-6, r->nodes, r->cores,
-        (unsigned long long) r->window,
-        (unsigned long long) usage.ru_maxrss * 1024, (unsigned long long) r->peak_held,
-        (unsigned long long) r->stale_frames, (unsigned long long) r->malformed,
-        (unsigned long long) r->zap_refused, (unsigned long long) r->taken.items,
-        (unsigned long long) r->taken.damaged_items);
+        (unsigned long long) r->window, (unsigned long long) usage.ru_maxrss * 1024,
+        (unsigned long long) r->peak_held, (unsigned long long) r->stale_frames,
+        (unsigned long long) r->malformed, (unsigned long long) r->zap_refused,
+        (unsigned long long) r->taken.items, (unsigned long long) r->taken.damaged_items);
     json_text (summary, r->isa);
     fprintf (summary, ",\"data_path\":\"%s\",\"digest\":\"%s\",\"output\":", r->data_path,
              digest);
