@@ -136,7 +136,7 @@ class Test:
         output = self.place.path('kills-%s.h5' % way)
         self.killed(output, *WAYS[way])
         best, legs = items_of(output), 1
-        for _ in range(3 if self.place.small else 6):
+        for _ in range(2 if self.place.small else 4):
             process = self.start(output, '-q', '--resume', *WAYS[way])
             time.sleep(self.dice.uniform(0.1, 0.9))
             process.kill()
