@@ -118,8 +118,10 @@ static int sweep (const char *path, uint64_t tasks, bool later, bool resume,
                                 .force = true};
     sweep_t self = {.later = later};
     self.writer = resume ? writer_resume (&options, &err) : writer_new (&options, &err);
-    if (!self.writer)
+    if (!self.writer) {
+        sluice_dtype_destroy (&dtype);
         return fail (&err);
+    }
     writer_taken_t taken;
     writer_taken (self.writer, &taken);
     msg_welcome_t welcome = {
