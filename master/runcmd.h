@@ -85,7 +85,7 @@ enum {
     "      --disk-wait SEC    wait so long for space on a full disk (default 600)\n"     \
     "      --trace FILE       record every message, for: sluice trace FILE\n"            \
     "      --fail-fast        stop at the first item that failed for good\n"             \
-    "      --no-copies        begin no task again elsewhere because it takes long\n"       \
+    "      --no-copies        begin no task again elsewhere because it takes long\n"     \
     "      --json             end with one JSON object on stdout\n"                      \
     "  -q, --quiet            no progress\n"                                             \
     "  -h, --help\n"

@@ -108,7 +108,7 @@ struct writer {
     told_scratch_t telling_now;
     told_t *told, *told_last; /* finished tasks, the first one first */
     size_t unpublished;       /* since the last flush */
-    char *status; /* once finished */
+    char *status;             /* once finished */
     double seconds;
     bool indexed, full, broken, finished;
     sluice_error_t why; /* it is broken */
