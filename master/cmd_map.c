@@ -349,6 +349,8 @@ int cmd_map (int argc, char **argv)
         status =
             option == '?' ? cmd_bad_option ("map", argv) : take (&self, option, optarg);
     }
+    self.run.argv = argv;
+    self.run.own_words = (size_t) optind;
     if (status == 0)
         status = go (&self, argv + optind, (size_t) (argc - optind));
 done:

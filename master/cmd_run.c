@@ -44,6 +44,8 @@ int cmd_run (int argc, char **argv)
         status = runcmd_check (&o);
     if (status == 0) {
         o.path = argv[optind];
+        o.argv = argv;
+        o.own_words = (size_t) argc;
         status = runcmd_go (&o);
     }
 done:

@@ -11,6 +11,7 @@
 #include "calc/h5array.h"
 #include "master/itemwalk.h"
 #include "master/outread.h"
+#include "master/salvage.h"
 
 enum { BLOCK_ROWS = 744 }; /* rows of ledger and tasks read at once: 64 KiB */
 
@@ -56,6 +57,11 @@ static int read_tasks (const output_t *output, tasks_t *tasks, check_report_t *r
             *task = (task_sum_t){rows[j].first, rows[j].stop, rows[j].task, {0}, {0}};
             memcpy (task->said, rows[j].digest, DIGEST_BYTES);
             report->items += rows[j].stop - rows[j].first;
+            if (rows[j].check != task_row_check (rows + j))
+                rc = sluice_fail (err, SLUICE_EOUTPUT,
+                                  "%s: sluice/tasks: the row of task %llu is not what "
+                                  "was written",
+                                  output->path, (unsigned long long) rows[j].task);
         }
     }
     free (rows);

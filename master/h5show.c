@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "master/outpath.h"
 #include "master/outread.h"
 #include "master/progress.h"
 #include "master/snapshot.h"
@@ -146,12 +147,35 @@ static const char *items_text (uint64_t first, uint64_t stop, char out[64])
     return out;
 }
 
+/* Its status; "unfinished" when nobody writes it any more. */
+static const char *status_of (const output_t *output)
+{
+    return !output_finished (output) && outpath_locked (output->path) == 0
+               ? "unfinished"
+               : output->status;
+}
+
 /* ---- for a person ------------------------------------------------------------------ */
+
+/* How to go on with it, if that is what one may want. */
+static void print_advice (const output_t *output, FILE *out)
+{
+    const char *status = status_of (output);
+    bool map = strcmp (output->kernel, "builtin:map") == 0;
+    if (strcmp (status, "running") == 0 || strcmp (status, "complete") == 0)
+        return;
+    fprintf (out, "  go on with: sluice %s --resume -o %s %s\n", map ? "map" : "run",
+             output->path,
+             map            ? "(command and arguments as before)"
+             : *output->job ? output->job
+                            : "JOB");
+}
 
 static void print_totals (const output_t *output, const record_t *record, FILE *out)
 {
     char a[16], b[16], c[16];
-    fprintf (out, "%s: %s\n", output->path, output->status);
+    fprintf (out, "%s: %s\n", output->path, status_of (output));
+    print_advice (output, out);
     fprintf (out, "  job %s, kernel %s, seed %llu, run %s\n",
              *output->job ? output->job : "-", *output->kernel ? output->kernel : "-",
              (unsigned long long) output->seed, output->run);
@@ -159,6 +183,9 @@ static void print_totals (const output_t *output, const record_t *record, FILE *
     if (output->seconds > 0)
         fprintf (out, ", %s/s",
                  human_bytes ((double) record->bytes / output->seconds, a));
+    if (output->resumed)
+        fprintf (out, ", resumed %llu time%s", (unsigned long long) output->resumed,
+                 output->resumed == 1 ? "" : "s");
     fprintf (out,
              "\n  %llu of %llu items in %llu tasks, %llu rows, %s; file %s, on disk %s\n",
              (unsigned long long) record->items, (unsigned long long) output->items,
@@ -270,12 +297,21 @@ static void json_pair (FILE *out, const char *name, const char *text)
 static void json_totals (const output_t *output, const record_t *record, FILE *out)
 {
     json_pair (out, "file", output->path);
-    json_pair (out, "status", output->status);
+    json_pair (out, "status", status_of (output));
     json_pair (out, "run", output->run);
     json_pair (out, "job", output->job);
     json_pair (out, "kernel", output->kernel);
     json_pair (out, "started", output->started);
     json_pair (out, "digest", output->digest);
+    /* what it was made of: identity.h */
+    static const char *const parts[] = {"version",     "kernel_hash",    "inputs_digest",
+                                        "plan_digest", "outputs_digest", "given_digest"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        char *text = output_text (output, parts[i]);
+        json_pair (out, parts[i], text ? text : "");
+        free (text);
+    }
+    fprintf (out, "\"resumed\": %llu, ", (unsigned long long) output->resumed);
     fprintf (out,
              "\"seed\": %llu, \"seconds\": %.6f, \"items\": %llu, \"items_done\": %llu, "
              "\"tasks\": %llu, \"rows\": %llu, \"bytes\": %llu, \"file_bytes\": %llu, "

@@ -18,6 +18,7 @@
 #include "calc/jobfile.h"
 #include "calc/scenario.h"
 #include "master/cmd.h"
+#include "master/resume.h"
 #include "proto/text.h"
 
 uint64_t default_buffer (void)
@@ -255,11 +256,19 @@ static bool is_free (const char *path)
     return yes;
 }
 
+/* What default names begin with, and its length. */
+static const char *output_stem (const job_t *self, int *n)
+{
+    const char *name = self->options.map ? "map" : self->name, *dot = strrchr (name, '.');
+    *n = dot && dot > name ? (int) (dot - name) : (int) strlen (name);
+    return name;
+}
+
 /* JOB-001.h5 in this folder, or a later number: the first that is free. */
 static int next_output (job_t *self, sluice_error_t *err)
 {
-    const char *name = self->options.map ? "map" : self->name, *dot = strrchr (name, '.');
-    int stem = dot && dot > name ? (int) (dot - name) : (int) strlen (name);
+    int stem;
+    const char *name = output_stem (self, &stem);
     for (unsigned i = 1; i < 1000000; i++) {
         free (self->output);
         if (asprintf (&self->output, "%.*s-%03u.h5", stem, name, i) < 0) {
@@ -272,19 +281,33 @@ static int next_output (job_t *self, sluice_error_t *err)
     return sluice_fail (err, SLUICE_EINPUT, "no free name for the output; use -o");
 }
 
-/* The output asked for, or a numbered one. */
+/* The output asked for, or a numbered one; to go on with the newest one. */
 static int find_output (job_t *self, sluice_error_t *err)
 {
+    struct stat st;
     if (self->options.output) {
         self->output = strdup (self->options.output);
-        return self->output ? 0 : sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        if (!self->output)
+            return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    } else if (self->options.resume) {
+        int stem;
+        const char *name = output_stem (self, &stem);
+        sluice_error_t why = {0};
+        self->output = resume_newest (name, (size_t) stem, &why);
+        if (why.code) {
+            if (err)
+                *err = why;
+            return -1;
+        }
     }
-    return next_output (self, err);
+    self->resume = self->options.resume && self->output &&
+                   (lstat (self->output, &st) == 0 || errno != ENOENT);
+    return self->output ? 0 : next_output (self, err);
 }
 
 bool job_renumber (job_t *self, sluice_error_t *err)
 {
-    return !self->options.output && !is_free (self->output) &&
+    return !self->options.output && !self->resume && !is_free (self->output) &&
            next_output (self, err) == 0;
 }
 

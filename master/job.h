@@ -28,7 +28,9 @@ typedef struct {
 
 typedef struct {         /* the command line; zero: not given */
     const char *command; /* run or map: the word before messages */
-    const char *path;    /* of the job file; NULL: `map` */
+    char *const *argv; /* the words of the command line, from `command` on; may be NULL */
+    size_t own_words;  /* so many of them are not a command's own; argv[0] counts */
+    const char *path;  /* of the job file; NULL: `map` */
     const map_job_t *map;
     bool tee;                /* show the stdout of tasks */
     sluice_params_t *params; /* given instead of the job file: job_open takes them over,
@@ -41,7 +43,8 @@ typedef struct {         /* the command line; zero: not given */
     uint64_t window, outbox, memory; /* bytes */
     uint64_t rate;                   /* of writing, bytes per second */
     unsigned cores;                  /* slots of the embedded node */
-    bool force, serial, json, quiet, no_local, no_network, fail_fast, no_copies, confine;
+    bool force, resume, serial, json, quiet, no_local, no_network, fail_fast, no_copies,
+        confine;
     bool has_retries;
     unsigned retries;     /* of an item that failed */
     unsigned crash_limit; /* attempts of an item whose worker dies */
@@ -60,8 +63,10 @@ typedef struct job {
     char *name;                            /* of the job, for people */
     char *folder;                          /* absolute, of the job file */
     char *output;                          /* path of the file to write */
-    bool made;                             /* this run has made it */
-    char *owner;                           /* user@host */
+    bool resume;                           /* it is there, and to be gone on with */
+    bool (*stopped) (void); /* set by who runs it: the user wants an end; may be NULL */
+    bool made;              /* this run has made it */
+    char *owner;            /* user@host */
     sluice_params_t *params;
     share_t *share;     /* the unconfined one if there is none */
     cluster_t *cluster; /* NULL: nobody but this machine */

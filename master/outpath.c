@@ -184,8 +184,10 @@ static int take_lock (outpath_t *self, const uint8_t *run, sluice_error_t *err)
     return 0;
 }
 
-outpath_t *outpath_take (const char *path, bool force, const sluice_plan_t *plan,
-                         const uint8_t *run, int *fd, sluice_error_t *err)
+/* Take the lock and look at what is there. The lock comes first: who finds a file made
+ * by the run beside us should be told so. */
+static outpath_t *take (const char *path, bool force, const sluice_plan_t *plan,
+                        const uint8_t *run, sluice_error_t *err)
 {
     outpath_t *self = calloc (1, sizeof *self);
     if (!self || !(self->path = strdup (path))) {
@@ -195,7 +197,6 @@ outpath_t *outpath_take (const char *path, bool force, const sluice_plan_t *plan
     }
     self->folder = self->lock = -1;
     self->force = force;
-    /* The lock first: who finds a file made by the run beside us should be told so. */
     if (split (self, err) < 0 || take_lock (self, run, err) < 0 ||
         check (self, plan, err) < 0) {
         outpath_release (&self);
@@ -203,6 +204,15 @@ outpath_t *outpath_take (const char *path, bool force, const sluice_plan_t *plan
     }
     /* What is there was left by somebody who died, since the lock is ours. */
     unlinkat (self->folder, self->new_name, 0);
+    return self;
+}
+
+outpath_t *outpath_take (const char *path, bool force, const sluice_plan_t *plan,
+                         const uint8_t *run, int *fd, sluice_error_t *err)
+{
+    outpath_t *self = take (path, force, plan, run, err);
+    if (!self)
+        return NULL;
     *fd = openat (self->folder, self->new_name,
                   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (*fd < 0) {
@@ -213,6 +223,55 @@ outpath_t *outpath_take (const char *path, bool force, const sluice_plan_t *plan
     }
     self->made = true;
     return self;
+}
+
+outpath_t *outpath_resume (const char *path, const sluice_plan_t *plan,
+                           const uint8_t *run, int *fd, sluice_error_t *err)
+{
+    outpath_t *self = take (path, true, plan, run, err);
+    if (!self)
+        return NULL;
+    *fd = openat (self->folder, self->base, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (*fd < 0) {
+        sluice_fail (err, errno == ENOENT ? SLUICE_EINPUT : SLUICE_EOUTPUT,
+                     "output %s: %s", path, strerror (errno));
+        outpath_release (&self);
+        return NULL;
+    }
+    self->made = self->published = true;
+    return self;
+}
+
+int outpath_locked (const char *path)
+{
+    char *name = NULL;
+    if (asprintf (&name, "%s.lock", path) < 0)
+        return -1;
+    int fd = open (name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int rc = fd < 0 && errno == ENOENT ? 0 : -1;
+    free (name);
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fd >= 0 && fcntl (fd, F_GETLK, &all) == 0)
+        rc = all.l_type != F_UNLCK;
+    if (fd >= 0)
+        close (fd);
+    return rc;
+}
+
+void outpath_tidy (const char *path)
+{
+    static const uint8_t nobody[RUN_BYTES];
+    outpath_t *self = calloc (1, sizeof *self);
+    struct stat st;
+    if (!self || !(self->path = strdup (path))) {
+        free (self);
+        return;
+    }
+    self->folder = self->lock = -1;
+    if (split (self, NULL) == 0 &&
+        fstatat (self->folder, self->lock_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        take_lock (self, nobody, NULL);
+    outpath_release (&self);
 }
 
 /* Some file systems (NFS) cannot rename without replacing: link and unlink. */

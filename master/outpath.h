@@ -22,6 +22,15 @@ typedef struct outpath outpath_t;
  * named; not writable. */
 outpath_t *outpath_take (const char *path, bool force, const sluice_plan_t *plan,
                          const uint8_t *run, int *fd, sluice_error_t *err);
+/* The same for a file that is there, to go on with it: *fd is open on it. There is no
+ * such file, or it is not a plain one, or an input: SLUICE_EINPUT. */
+outpath_t *outpath_resume (const char *path, const sluice_plan_t *plan,
+                           const uint8_t *run, int *fd, sluice_error_t *err);
+/* Does anybody hold the lock of this output, which is not locked by this process? 1: yes,
+ * 0: no, -1: that cannot be known. */
+int outpath_locked (const char *path);
+/* Remove a lock that nobody holds: whose master died after its last state. */
+void outpath_tidy (const char *path);
 /* Give the file its name. */
 int outpath_publish (outpath_t *self, sluice_error_t *err);
 /* Take its name away again: it lives as long as it is open. */

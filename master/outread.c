@@ -157,6 +157,9 @@ static int read_about (output_t *self, sluice_error_t *err)
     if (H5Aexists (self->group, "late") > 0 &&
         h5_read_u64 (self->group, "late", &late, err) < 0)
         return -1;
+    if (H5Aexists (self->group, "resumed") > 0 &&
+        h5_read_u64 (self->group, "resumed", &self->resumed, err) < 0)
+        return -1;
     if (H5Aexists (self->group, "digest") > 0)
         self->digest = h5_read_text (self->group, "digest", err);
     else
@@ -186,9 +189,12 @@ static int open_file (output_t *self, sluice_error_t *err)
     self->file = H5Fopen (self->path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if (self->file < 0)
         return h5_fail (err, SLUICE_EOUTPUT, "%s: cannot be opened", self->path);
-    if (H5Lexists (self->file, "sluice", H5P_DEFAULT) > 0)
+    htri_t there = H5Lexists (self->file, "sluice", H5P_DEFAULT);
+    if (there > 0)
         self->group = H5Gopen2 (self->file, "sluice", H5P_DEFAULT);
-    if (self->group < 0 || H5Aexists (self->group, "run") <= 0)
+    if (there < 0 || (there > 0 && self->group < 0))
+        return h5_fail (err, SLUICE_EOUTPUT, "%s: cannot be read", self->path);
+    if (!there || H5Aexists (self->group, "run") <= 0)
         return sluice_fail (err, SLUICE_EINPUT, "%s: is not an output of Sluice",
                             self->path);
     return 0;
@@ -241,6 +247,13 @@ void output_close (output_t **self_p)
     free (self->path);
     free (self);
     *self_p = NULL;
+}
+
+char *output_text (const output_t *output, const char *name)
+{
+    sluice_error_t why = {0};
+    return H5Aexists (output->group, name) > 0 ? h5_read_text (output->group, name, &why)
+                                               : NULL;
 }
 
 bool output_finished (const output_t *self)

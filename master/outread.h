@@ -25,7 +25,7 @@ typedef struct {
     uint64_t file_bytes;
     char *run, *job, *kernel, *status, *started, *digest; /* "" where not said */
     double seconds;
-    uint64_t seed, items;
+    uint64_t seed, items, resumed;
     size_t ntables, noutputs; /* declared */
     size_t nall;              /* tables: declared, of row counts, met late */
     rows_t *tables;           /* by number; that of row counts is `ntables` */
@@ -38,6 +38,9 @@ output_t *output_open (const char *path, sluice_error_t *err);
 void output_close (output_t **self_p);
 /* True if it was finished, with whatever outcome. */
 bool output_finished (const output_t *self);
+
+/* An attribute of /sluice that is text; the caller's to free (). NULL: it has none. */
+char *output_text (const output_t *output, const char *name);
 
 /* Open a table by name. `row_bytes` 0: any. */
 int rows_open (rows_t *rows, const output_t *output, const char *name, uint64_t row_bytes,

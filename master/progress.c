@@ -17,6 +17,12 @@ void progress_init (progress_t *self, bool quiet)
     self->terminal = isatty (STDERR_FILENO);
 }
 
+void progress_from (progress_t *self, uint64_t items, uint64_t done, uint64_t bytes)
+{
+    self->before = self->part = items ? (double) done / (double) items : 0;
+    self->last_bytes = bytes;
+}
+
 const char *human_bytes (double bytes, char out[16])
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
@@ -84,7 +90,7 @@ void progress_show (progress_t *self, const progress_state_t *state)
         state->cores, state->cores == 1 ? "" : "s");
     if (part > self->part) { /* between two results time goes on, and the guess stays */
         self->part = part;
-        self->end = state->seconds / part;
+        self->end = state->seconds * (1 - self->before) / (part - self->before);
     }
     if (part > 0.001 && self->end > state->seconds && n < (int) sizeof line)
         n += snprintf (line + n, sizeof line - (size_t) n, "  ETA %s",

@@ -27,9 +27,12 @@ typedef struct {
     uint64_t last_bytes;
     double rate;      /* bytes per second, smoothed */
     double part, end; /* when so much of all was first done, and the end as of then */
+    double before;    /* so much of all was done at the start */
 } progress_t;
 
 void progress_init (progress_t *self, bool quiet);
+/* So much of all was done before it began. */
+void progress_from (progress_t *self, uint64_t items, uint64_t done, uint64_t bytes);
 /* Show if it is time. */
 void progress_show (progress_t *self, const progress_state_t *state);
 /* End the line, so that other text may follow. */

@@ -23,6 +23,7 @@
 #include "master/local.h"
 #include "master/progress.h"
 #include "master/query.h"
+#include "master/resume.h"
 #include "master/roster.h"
 #include "proto/clock.h"
 #include "proto/text.h"
@@ -74,6 +75,7 @@ typedef struct {
     bool had_node, disk_full, whole; /* whole: the writer has made the last state */
     unsigned failures_shown, nfailed_items;
     uint64_t failed_items[RUN_NAMED_FAILURES];
+    writer_taken_t taken; /* what was there before */
     int64_t node_wait;    /* ms that nobody may compute */
     sluice_error_t error; /* why it ends without being done */
 } run_t;
@@ -273,7 +275,8 @@ static char *answer_question (void *arg, const msg_t *question)
                    .since = self->since,
                    .rate = self->rate};
     if (self->rated_at == self->started) /* nothing was measured yet */
-        view.rate = (double) totals.bytes * 1e3 / (double) (view.now - view.started + 1);
+        view.rate = (double) (totals.bytes - self->taken.bytes) * 1e3 /
+                    (double) (view.now - view.started + 1);
     if (question->type == MSG_CANCEL)
         return cancel_tasks (self, &question->tasks);
     if (question->type == MSG_EXPLAIN)
@@ -679,6 +682,7 @@ writer_t *run_open_writer (job_t *job, sluice_error_t *err)
                                 .run = job->run,
                                 .job = job->name,
                                 .kernel = job->kernel_label,
+                                .kernel_hash = kernel_hash (job->kernel),
                                 .plan = job->plan,
                                 .rate = job->options.rate,
                                 .packed_max = job->options.window / 4,
@@ -687,9 +691,12 @@ writer_t *run_open_writer (job_t *job, sluice_error_t *err)
     do {
         *err = (sluice_error_t){0};
         options.path = job->output;
-        writer = writer_new (&options, err);
+        writer =
+            job->resume ? resume_open (job, &options, err) : writer_new (&options, err);
     } while (!writer && job_renumber (job, err));
-    job->made = writer != NULL;
+    if (!writer && !job->resume)
+        resume_advise (job, err);
+    job->made = writer && !job->resume;
     if (writer && job->begun)
         job->begun (job);
     if (!writer || !job->options.feed)
@@ -708,6 +715,29 @@ void run_discard (const job_t *job, const run_result_t *r, const sluice_error_t 
         unlink (job->output);
 }
 
+/* What was done before is not done again; the last first, as the scheduler wants it. */
+static int take_done (sched_t *sched, const writer_t *writer)
+{
+    uint64_t first, stop;
+    size_t n = 0;
+    while (writer_taken_range (writer, n, &first, &stop))
+        n++;
+    while (n-- > 0)
+        if (writer_taken_range (writer, n, &first, &stop) &&
+            sched_take_done (sched, first, stop))
+            return -1;
+    return 0;
+}
+
+/* Before the loop hears of signals: is there one? */
+static bool is_told_to_end (void)
+{
+    sigset_t pending;
+    return sigpending (&pending) == 0 &&
+           (sigismember (&pending, SIGINT) || sigismember (&pending, SIGTERM) ||
+            sigismember (&pending, SIGHUP));
+}
+
 static int set_up (run_t *self, sluice_error_t *err)
 {
     job_t *job = self->job;
@@ -721,14 +751,23 @@ static int set_up (run_t *self, sluice_error_t *err)
     if (wants_local (job) && !(self->local = local_start (job, self->folder, err)))
         return -1;
     char *inputs = write_inputs (self, err);
+    job->stopped = is_told_to_end;
     writer_t *writer = inputs ? run_open_writer (job, err) : NULL;
+    if (writer)
+        writer_taken (writer, &self->taken);
+    self->rated_bytes = self->taken.bytes;
+    progress_from (&self->progress, job->plan->items, self->taken.items,
+                   self->taken.bytes);
     self->context = zmq_ctx_new ();
     self->gate = gate_new (job->options.window);
     self->sched = sched_new (&(sched_options_t){.items = job->plan->items,
                                                 .items_per_task = job->items_per_task,
+                                                .first_task = self->taken.first_task,
                                                 .crash_limit = job->crash_limit,
                                                 .failure_limit = job->retries + 1,
                                                 .no_copies = job->options.no_copies});
+    if (writer && self->sched && take_done (self->sched, writer))
+        sched_destroy (&self->sched);
     if (writer)
         self->writer = wthread_new (writer, job->options.disk_wait, err);
     if (self->writer && self->context && self->gate && self->sched)
@@ -797,6 +836,7 @@ static void fill_result (run_t *self, run_result_t *r)
     links_counts (self->links, &nodes);
     (self->whole ? wthread_totals : wthread_durable) (self->writer, &r->totals);
     r->status = self->status;
+    r->taken = self->taken;
     r->tasks = c.tasks_done + c.tasks_running;
     r->done = self->whole ? c.done : r->totals.items; /* what the file has */
     r->failed = c.failed;

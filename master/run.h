@@ -29,6 +29,7 @@ typedef struct {
     unsigned nodes, cores;
     uint64_t window, peak_held;
     writer_totals_t totals;
+    writer_taken_t taken;  /* part of the totals: what was there when it began */
     char isa[64];          /* instruction sets that nodes used */
     const char *data_path; /* how results travelled: memory, ipc, tcp+curve */
 } run_result_t;

@@ -15,6 +15,7 @@
 #include "master/follow.h"
 #include "master/progress.h"
 #include "master/resolve.h"
+#include "master/resume.h"
 #include "master/run.h"
 #include "master/snapshot.h"
 
@@ -79,6 +80,9 @@ int runcmd_take (run_options_t *o, int option, const char *value)
         break;
     case RUNCMD_FORCE:
         o->force = true;
+        break;
+    case RUNCMD_RESUME:
+        o->resume = true;
         break;
     case RUNCMD_SERIAL:
         o->serial = true;
@@ -156,6 +160,13 @@ int runcmd_take (run_options_t *o, int option, const char *value)
 
 static FILE *summary; /* what was standard output */
 
+/* Bytes per second, of this run alone. */
+static double rate_of (const run_result_t *r)
+{
+    uint64_t old = r->taken.bytes, all = r->totals.bytes;
+    return r->seconds > 0 && all > old ? (double) (all - old) / r->seconds : 0;
+}
+
 static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *err)
 {
     struct rusage usage;
@@ -170,17 +181,19 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
         "1f,"
         "\"nodes\":%u,\"cores\":%u,\"window\":%llu,\"peak_rss\":%llu,\"peak_held\":%llu,"
         "\"stale_frames\":%llu,\"malformed\":%llu,\"unwanted\":%llu,\"cut_off\":%llu,"
-        "\"forged\":%llu,\"strangers\":%llu,\"isa\":",
+        "\"forged\":%llu,\"strangers\":%llu,"
+        "\"resumed_items\":%llu,\"damaged_items\":%llu,\"isa\":",
         job->run_name, r->status, (unsigned long long) r->tasks,
         (unsigned long long) r->done, (unsigned long long) r->failed,
         (unsigned long long) r->retried, (unsigned long long) r->copies,
         (unsigned long long) r->totals.rows, (unsigned long long) r->totals.bytes,
-        r->seconds, r->seconds > 0 ? (double) r->totals.bytes / r->seconds * 1e-6 : 0.0,
-        r->nodes, r->cores, (unsigned long long) r->window,
-        (unsigned long long) usage.ru_maxrss * 1024, (unsigned long long) r->peak_held,
-        (unsigned long long) r->stale_frames, (unsigned long long) r->malformed,
-        (unsigned long long) r->unwanted, (unsigned long long) r->cut_off,
-        (unsigned long long) r->forged, (unsigned long long) r->strangers);
+        r->seconds, rate_of (r) * 1e-6, r->nodes, r->cores,
+        (unsigned long long) r->window, (unsigned long long) usage.ru_maxrss * 1024,
+        (unsigned long long) r->peak_held, (unsigned long long) r->stale_frames,
+        (unsigned long long) r->malformed, (unsigned long long) r->unwanted,
+        (unsigned long long) r->cut_off, (unsigned long long) r->forged,
+        (unsigned long long) r->strangers, (unsigned long long) r->taken.items,
+        (unsigned long long) r->taken.damaged_items);
     json_text (summary, r->isa);
     fprintf (summary, ",\"data_path\":\"%s\",\"digest\":\"%s\",\"output\":", r->data_path,
              digest);
@@ -252,17 +265,16 @@ static void summarise (const job_t *job, run_result_t *r)
     if (job->options.quiet)
         return;
     digest_text (r->totals.digest, digest);
-    fprintf (
-        stderr,
-        "sluice %s: %s: %llu of %llu items, %llu rows, %s in %.1f s (%s/s) on %u "
-        "node%s, "
-        "%u core%s\nsluice %s: digest %s, written to %s\n",
-        job->options.command, r->status, (unsigned long long) r->done,
-        (unsigned long long) job->plan->items, (unsigned long long) r->totals.rows,
-        human_bytes ((double) r->totals.bytes, bytes), r->seconds,
-        human_bytes (r->seconds > 0 ? (double) r->totals.bytes / r->seconds : 0, rate),
-        r->nodes, r->nodes == 1 ? "" : "s", r->cores, r->cores == 1 ? "" : "s",
-        job->options.command, digest, job->output);
+    fprintf (stderr,
+             "sluice %s: %s: %llu of %llu items, %llu rows, %s in %.1f s (%s/s) on %u "
+             "node%s, "
+             "%u core%s\nsluice %s: digest %s, written to %s\n",
+             job->options.command, r->status, (unsigned long long) r->done,
+             (unsigned long long) job->plan->items, (unsigned long long) r->totals.rows,
+             human_bytes ((double) r->totals.bytes, bytes), r->seconds,
+             human_bytes (rate_of (r), rate), r->nodes, r->nodes == 1 ? "" : "s",
+             r->cores, r->cores == 1 ? "" : "s", job->options.command, digest,
+             job->output);
     if (r->failed)
         name_failed (job, r);
 }
@@ -295,16 +307,40 @@ static void on_early_exit (int status, void *arg)
     _exit (SLUICE_EFAILED);
 }
 
+/* With --resume: 1 if nothing is left to be done, -1 if it cannot be. */
+static int look_before (const job_t *job, run_result_t *result, sluice_error_t *err)
+{
+    const char *command = job->options.command;
+    if (!job->resume) {
+        if (!job->options.quiet)
+            fprintf (stderr, "sluice %s: %s is not there yet: beginning\n", command,
+                     job->output);
+        return 0;
+    }
+    int rc = resume_look (job, result, err);
+    if (rc > 0)
+        fprintf (stderr, "sluice %s: %s is complete: nothing is left to be done\n",
+                 command, job->output);
+    return rc;
+}
+
 static int run_job (const run_options_t *o)
 {
     sluice_error_t err = {0};
-    run_result_t result;
+    run_result_t result = {0};
     if (o->json && keep_stdout (&err))
         return cmd_fail (o->command, &err);
     job_t *job = job_open (o, &err);
     if (!job)
         return cmd_fail (o->command, &err);
     job->begun = begun;
+    int over = o->resume ? look_before (job, &result, &err) : 0;
+    if (over < 0 || (over > 0 && o->json && print_json (job, &result, &err)))
+        over = -1;
+    if (over) {
+        job_destroy (&job);
+        return over < 0 ? cmd_fail (o->command, &err) : SLUICE_OK;
+    }
     int rc = (o->serial ? run_serial : run_cluster) (job, &result, &err);
     follow_end (&follower);
     int status =
@@ -315,6 +351,8 @@ static int run_job (const run_options_t *o)
         summarise (job, &result);
     else
         run_discard (job, &result, &err);
+    if (rc != 0 && (job->made || job->resume) && err.code != SLUICE_EINPUT)
+        resume_tell (job);
     if (o->json && print_json (job, &result, &err)) {
         cmd_fail (o->command, &err);
         status = status ? status : SLUICE_EOUTPUT;
@@ -337,6 +375,10 @@ int runcmd_check (const run_options_t *o)
 {
     if (o->serial && (o->nnodes || o->no_local || o->cores))
         return cmd_usage (o->command, "--serial uses neither nodes nor cores");
+    if (o->force && o->resume)
+        return cmd_usage (o->command,
+                          "--resume goes on with the output, --force replaces "
+                          "it: one of them only");
     if (o->serial && o->trace)
         return cmd_usage (o->command,
                           "--serial sends no message that --trace could record");

@@ -15,6 +15,7 @@
 /* The values of getopt_long for those without a letter. */
 enum {
     RUNCMD_FORCE = 256,
+    RUNCMD_RESUME,
     RUNCMD_SEED,
     RUNCMD_SERIAL,
     RUNCMD_CORES,
@@ -44,6 +45,7 @@ enum {
 #define RUNCMD_OPTIONS                                                                   \
     {"output", required_argument, NULL, 'o'},                                            \
         {"force", no_argument, NULL, RUNCMD_FORCE},                                      \
+        {"resume", no_argument, NULL, RUNCMD_RESUME},                                    \
         {"seed", required_argument, NULL, RUNCMD_SEED},                                  \
         {"serial", no_argument, NULL, RUNCMD_SERIAL},                                    \
         {"cores", required_argument, NULL, RUNCMD_CORES},                                \
@@ -70,6 +72,8 @@ enum {
 /* What --help says of them, and of exit statuses. */
 #define RUNCMD_HELP                                                                      \
     "      --force            replace it if it exists\n"                                 \
+    "      --resume           go on with it from its last state; without -o with the\n"  \
+    "                         newest one; what failed is tried again\n"                  \
     "      --seed N           instead of the job's random_seed\n"                        \
     "      --serial           one process, no workers: for debuggers; same result\n"     \
     "      --cores N          slots of this machine (default: all cores)\n"              \
@@ -93,7 +97,7 @@ enum {
     "      --disk-wait SEC    wait so long for space on a full disk (default 600)\n"     \
     "      --trace FILE       record every message, for: sluice trace FILE\n"            \
     "      --fail-fast        stop at the first item that failed for good\n"             \
-    "      --no-copies        begin no task again elsewhere because it takes long\n"       \
+    "      --no-copies        begin no task again elsewhere because it takes long\n"     \
     "      --json             end with one JSON object on stdout\n"                      \
     "  -q, --quiet            no progress\n"                                             \
     "  -h, --help\n"

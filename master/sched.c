@@ -83,10 +83,30 @@ sched_t *sched_new (const sched_options_t *options)
     if (self->options.failure_limit == 0)
         self->options.failure_limit = self->options.crash_limit;
     self->counts.items = options->items;
-    self->next_task = 1;
+    self->next_task = options->first_task ? options->first_task : 1;
     if (push_range (self, (range_t){.stop = options->items}))
         sched_destroy (&self);
     return self;
+}
+
+int sched_take_done (sched_t *self, uint64_t first, uint64_t stop)
+{
+    for (size_t i = self->npending; i-- > 0 && first < stop;) {
+        range_t range = self->pending[i];
+        uint64_t from = first > range.first ? first : range.first,
+                 to = stop < range.stop ? stop : range.stop;
+        if (from >= to)
+            continue;
+        self->counts.done += to - from;
+        self->counts.pending -= range.stop - range.first;
+        self->npending--;
+        memmove (self->pending + i, self->pending + i + 1,
+                 (self->npending - i) * sizeof *self->pending);
+        if (push_range (self, (range_t){.first = to, .stop = range.stop}) ||
+            push_range (self, (range_t){.first = range.first, .stop = from}))
+            return -1;
+    }
+    return 0;
 }
 
 void sched_destroy (sched_t **self_p)

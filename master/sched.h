@@ -29,6 +29,7 @@
 typedef struct {
     uint64_t items;
     uint64_t items_per_task; /* 0: guided */
+    uint64_t first_task;     /* the number of the first one; 0: 1 */
     double target;           /* seconds a task should take; 0: 2.0 */
     unsigned crash_limit;    /* 0: 3 */
     bool no_copies;
@@ -39,6 +40,10 @@ typedef struct sched sched_t;
 
 sched_t *sched_new (const sched_options_t *options);
 void sched_destroy (sched_t **self_p);
+
+/* Items first <= i < stop were done before: they are not cut any more. Before the first
+ * node joins; fastest when later ranges come first. -1: out of memory. */
+int sched_take_done (sched_t *self, uint64_t first, uint64_t stop);
 
 /* A node takes part with `slots` slots (for the size of the last tasks). */
 int sched_join (sched_t *self, unsigned node, unsigned slots);

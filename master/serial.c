@@ -44,6 +44,11 @@ static void on_signal (int number)
         return;
 }
 
+static bool is_interrupted (void)
+{
+    return interrupted;
+}
+
 static void *sink_get (void *arg, bool wait, uint32_t *handle)
 {
     serial_t *self = arg;
@@ -276,13 +281,25 @@ static int run_tasks (serial_t *self, host_t *h, run_result_t *r, skips_t *skips
                       progress_t *progress, double started)
 {
     const job_t *job = self->job;
-    uint64_t size = job->items_per_task ? job->items_per_task : 1, next = 0, number = 1;
+    uint64_t size = job->items_per_task ? job->items_per_task : 1, next = 0, number;
     uint64_t alone_until = 0;
     unsigned tries = 0; /* of an item that failed and may be tried again */
+    size_t range = 0;   /* of what was done before: the one that comes next */
+    uint64_t first = 0, stop = 0;
+    number = r->taken.first_task;
+    r->done = r->taken.items;
     while (next < job->plan->items && !interrupted) {
-        uint64_t n = next < alone_until ? 1 : size;
-        if (n > job->plan->items - next)
-            n = job->plan->items - next;
+        while (stop <= next && writer_taken_range (self->writer, range, &first, &stop))
+            range++;
+        if (first <= next && next < stop) {
+            next = stop;
+            continue;
+        }
+        uint64_t n = next < alone_until ? 1 : size, end = job->plan->items;
+        if (next < first)
+            end = first;
+        if (n > end - next)
+            n = end - next;
         if (skips_next (skips, next, &n)) {
             const task_t none = {.first = next, .stop = next + n};
             sluice_error_t cancelled = {.text = "cancelled"};
@@ -368,7 +385,11 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
     sigaction (SIGTERM, &act, &old_term);
     signal (SIGXFSZ, SIG_IGN);
     progress_init (&progress, job->options.quiet);
+    job->stopped = is_interrupted;
     self.writer = run_open_writer (job, &why);
+    if (self.writer)
+        writer_taken (self.writer, &r->taken);
+    progress_from (&progress, job->plan->items, r->taken.items, r->taken.bytes);
     if (!self.writer || host_open (&host, &self, &why))
         goto done;
     if (job->options.feed)

@@ -155,7 +155,9 @@ static int write_about (hid_t group, const snapshot_about_t *about, sluice_error
         h5_write_u64 (group, "items", plan->items, err) < 0 ||
         h5_write_u64 (group, "tables", plan->ntables, err) < 0 ||
         h5_write_u64 (group, "late", about->nlate, err) < 0 ||
-        h5_write_u64 (group, "outputs", plan->noutputs, err) < 0)
+        h5_write_u64 (group, "outputs", plan->noutputs, err) < 0 ||
+        h5_write_u64 (group, "resumed", about->resumed, err) < 0 ||
+        identity_write (about->identity, group, err) < 0)
         return -1;
     if (about->digest && h5_write_text (group, "digest", about->digest, err) < 0)
         return -1;

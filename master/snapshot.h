@@ -14,6 +14,7 @@
 #include "calc/kernel_host.h"
 #include "master/chunks.h"
 #include "master/h5driver.h"
+#include "master/identity.h"
 
 /* A table: rows of `type` in chunks of chunk_rows; the first chunks lie at
  * `full`, the rest at `tail`, the last of which may hold fewer rows. */
@@ -49,6 +50,8 @@ typedef struct {
     const sluice_plan_t *plan; /* seed, items, tables */
     const table_t *late;       /* tables that were met late */
     size_t nlate;
+    uint64_t resumed; /* how often it was gone on with */
+    const identity_t *identity;
 } snapshot_about_t;
 
 int snapshot_about (hid_t file, const snapshot_about_t *about, sluice_error_t *err);

@@ -28,7 +28,7 @@ enum {
     "start:<u8, address:<u8, stored:<u8, offset:<u8, xxh3:<u8}"
 #define TASKS_DTYPE                                                                      \
     "{task:<u8, attempt:<u4, node:<u4, first:<u8, stop:<u8, bytes:<u8, seconds:<f8, "    \
-    "cpu:<f8, rss:<u8, received:<f8, digest:(16)|u1}"
+    "cpu:<f8, rss:<u8, received:<f8, digest:(16)|u1, check:<u8}"
 #define NODES_DTYPE "{node:<u4, host:|S64, uuid:|S32, cores:<u4, slots:<u4, isa:|S16}"
 #define FAILURES_DTYPE                                                                   \
     "{task:<u8, attempt:<u4, first:<u8, stop:<u8, node:<u4, final:|u1, sig:<i4, "        \
@@ -116,7 +116,7 @@ static int make_tables (writer_t *self, sluice_error_t *err)
 }
 
 /* Write the constant outputs that can be adopted, and count all in the digest. */
-static int make_constants (writer_t *self, sluice_error_t *err)
+int writer_constants (writer_t *self, sluice_error_t *err)
 {
     for (size_t i = 0; i < self->plan->noutputs; i++) {
         const named_array_t *output = self->plan->outputs + i;
@@ -141,31 +141,20 @@ static int make_constants (writer_t *self, sluice_error_t *err)
     return 0;
 }
 
-static int make (writer_t *self, const writer_options_t *options, sluice_error_t *err)
+int writer_open (writer_t *self, const writer_options_t *options, int fd, uint64_t free,
+                 sluice_error_t *err)
 {
     const sluice_plan_t *plan = options->plan;
-    int fd;
-    if (plan->ntables > MSG_MAX_TABLES)
-        return sluice_fail (err, SLUICE_EINPUT, "%zu tables, more than %d", plan->ntables,
-                            MSG_MAX_TABLES);
-    self->path =
-        outpath_take (options->path, options->force, plan, options->run, &fd, err);
-    if (!self->path)
-        return -1;
-    self->file = outfile_new (fd, options->rate);
-    self->space = space_new (SPACE_PAGE);
     size_t most = self->nall + PIECE_MAX_LATE;
+    self->file = outfile_new (fd, options->rate);
+    self->space = space_new (free);
     self->attempts = attempts_new (most);
     self->tables = calloc (most, sizeof *self->tables);
     self->indexes = calloc (most, sizeof *self->indexes);
     self->streams = calloc (most, sizeof *self->streams);
     self->constants = calloc (plan->noutputs + 1, sizeof *self->constants);
-    self->job = strdup (options->job ? options->job : "");
-    self->kernel = strdup (options->kernel ? options->kernel : "");
-    self->parameters = parameters_json (plan->params);
     if (!self->file || !self->space || !self->attempts || !self->tables ||
-        !self->indexes || !self->streams || !self->constants || !self->job ||
-        !self->kernel || !self->parameters)
+        !self->indexes || !self->streams || !self->constants)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     self->syncer = syncer_new (outfile_fd (self->file), err);
     if (!self->syncer || make_tables (self, err) < 0)
@@ -177,19 +166,25 @@ static int make (writer_t *self, const writer_options_t *options, sluice_error_t
         table_digest (plan->tables[i].name, plan->tables[i].dtype, digest);
         digest_add (self->digest, digest);
     }
-    if (make_constants (self, err) < 0)
-        return -1;
-    self->changed = true;
-    if (writer_snapshot (self, err) < 0)
-        return -1;
-    if (outpath_publish (self->path, err) < 0)
-        return -1;
-    if (options->nameless)
-        outpath_forget (self->path);
     return 0;
 }
 
-writer_t *writer_new (const writer_options_t *options, sluice_error_t *err)
+static int prepare (writer_t *self, const writer_options_t *options, sluice_error_t *err)
+{
+    if (options->plan->ntables > MSG_MAX_TABLES)
+        return sluice_fail (err, SLUICE_EINPUT, "%zu tables, more than %d",
+                            options->plan->ntables, MSG_MAX_TABLES);
+    self->job = strdup (options->job ? options->job : "");
+    self->kernel = strdup (options->kernel ? options->kernel : "");
+    self->parameters = parameters_json (options->plan->params);
+    if (!self->job || !self->kernel || !self->parameters)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    self->identity = identity_new (options->plan, self->kernel, options->kernel_hash,
+                                   self->parameters, err);
+    return self->identity ? 0 : -1;
+}
+
+writer_t *writer_begin (const writer_options_t *options, sluice_error_t *err)
 {
     h5_quiet ();
     writer_t *self = calloc (1, sizeof *self);
@@ -205,12 +200,39 @@ writer_t *writer_new (const writer_options_t *options, sluice_error_t *err)
     self->unchecked = options->unchecked;
     memcpy (self->run, options->run, RUN_BYTES);
     run_text (self->run, self->run_hex);
+    self->taken.sums.first_task = 1;
     self->began = clock_seconds ();
     time_t wall = time (NULL);
     struct tm utc;
     strftime (self->started, sizeof self->started, "%Y-%m-%dT%H:%M:%SZ",
               gmtime_r (&wall, &utc));
-    if (make (self, options, err) < 0)
+    if (prepare (self, options, err) < 0)
+        writer_destroy (&self);
+    return self;
+}
+
+static int make (writer_t *self, const writer_options_t *options, sluice_error_t *err)
+{
+    int fd;
+    self->path = outpath_take (options->path, options->force, options->plan, options->run,
+                               &fd, err);
+    if (!self->path || writer_open (self, options, fd, SPACE_PAGE, err) < 0 ||
+        writer_constants (self, err) < 0)
+        return -1;
+    self->changed = true;
+    if (writer_snapshot (self, err) < 0)
+        return -1;
+    if (outpath_publish (self->path, err) < 0)
+        return -1;
+    if (options->nameless)
+        outpath_forget (self->path);
+    return 0;
+}
+
+writer_t *writer_new (const writer_options_t *options, sluice_error_t *err)
+{
+    writer_t *self = writer_begin (options, err);
+    if (self && make (self, options, err) < 0)
         writer_destroy (&self);
     return self;
 }
@@ -237,6 +259,9 @@ void writer_destroy (writer_t **self_p)
     outpath_release (&self->path);
     space_destroy (&self->space);
     told_clear (self);
+    identity_destroy (&self->identity);
+    free (self->taken.ranges);
+    free (self->taken.nodes);
     free (self->tables);
     free (self->indexes);
     free (self->constants);
@@ -359,6 +384,20 @@ int writer_finish (writer_t *self, const char *status, sluice_error_t *err)
 }
 
 /* ---- totals --------------------------------------------------------------------- */
+
+void writer_taken (const writer_t *self, writer_taken_t *taken)
+{
+    *taken = self->taken.sums;
+}
+
+bool writer_taken_range (const writer_t *self, size_t i, uint64_t *first, uint64_t *stop)
+{
+    if (i >= self->taken.nranges)
+        return false;
+    *first = self->taken.ranges[i].first;
+    *stop = self->taken.ranges[i].stop;
+    return true;
+}
 
 void writer_durable (const writer_t *self, writer_totals_t *totals)
 {

@@ -28,7 +28,8 @@
  *                          digest (hex, once finished), started, seconds, tables,
  *                          late and outputs (how many are declared, were met late,
  *                          are constant); table_I, dtype_I and output_I name them,
- *                          where I is the number in the ledger
+ *                          where I is the number in the ledger; resumed (how often the
+ *                          run was gone on with); what identity.h has
  *
  * The tails of tasks are packed: each table has one open chunk, whose rows are
  * appended to its extent by snapshots. That writes behind what an older
@@ -70,6 +71,8 @@ typedef struct {
     uint64_t rss;
     double received; /* seconds since the start of the run */
     uint8_t digest[DIGEST_BYTES];
+    uint64_t check; /* XXH3-64 of what is before: nothing else vouches for items
+                       without rows */
 } __attribute__ ((packed)) task_row_t;
 
 typedef struct {
@@ -94,12 +97,17 @@ typedef struct {
     bool force; /* replace an existing file */
     const uint8_t *run;
     const char *job, *kernel;
-    const sluice_plan_t *plan; /* borrowed for the writer's life */
-    uint64_t rate;             /* bytes per second at most; 0: as fast as it goes */
-    uint64_t packed_max;       /* bytes that open chunks may take together */
-    bool nameless; /* the file gives up its name as soon as it is whole, and so is gone
-                      with the last descriptor of it */
+    const uint8_t *kernel_hash; /* FILE_HASH_BYTES; NULL or zeros: built in */
+    const sluice_plan_t *plan;  /* borrowed for the writer's life */
+    uint64_t rate;              /* bytes per second at most; 0: as fast as it goes */
+    uint64_t packed_max;        /* bytes that open chunks may take together */
+    bool nameless;  /* the file gives up its name as soon as it is whole, and so is gone
+                       with the last descriptor of it */
     bool unchecked; /* do not check the xxh3 of pieces: they never left this machine */
+    /* writer_resume: so many bytes of so many were checked. May be NULL. -1: give up,
+     * with the error. */
+    int (*checking) (void *arg, uint64_t bytes, uint64_t of, sluice_error_t *err);
+    void *checking_arg;
 } writer_options_t;
 
 typedef struct writer writer_t;
@@ -110,6 +118,26 @@ typedef struct writer writer_t;
  * that names the first. An output that is one of the plan's inputs by any
  * path is refused. SLUICE_EINPUT or SLUICE_EOUTPUT. */
 writer_t *writer_new (const writer_options_t *options, sluice_error_t *err);
+
+/* Go on with the unfinished (or failed, or cancelled) file at `path` from its last whole
+ * state, under the same lock. `run` is a new one. All that the ledger names is read and
+ * checked; tasks that are not whole are not taken over (salvage.h). Until a state with
+ * all that was taken over is durable nothing that the old one refers to is
+ * overwritten. SLUICE_EINPUT, with what is the matter: no such file, no output, made by
+ * something else (identity.h), complete. SLUICE_EOUTPUT: written by another run, or
+ * damaged where nothing can be taken over. The file is as it was then. */
+writer_t *writer_resume (const writer_options_t *options, sluice_error_t *err);
+
+/* What writer_resume took over: nothing, of a new file. */
+typedef struct {
+    uint64_t tasks, items, bytes;          /* that are done */
+    uint64_t damaged_tasks, damaged_items; /* that were, and are to be done again */
+    uint64_t first_task;                   /* the lowest number of task that is free */
+} writer_taken_t;
+void writer_taken (const writer_t *self, writer_taken_t *taken);
+/* The items that it took over as done, in ranges that rise and do not touch. False:
+ * there is no i-th. */
+bool writer_taken_range (const writer_t *self, size_t i, uint64_t *first, uint64_t *stop);
 
 /* Add a piece. DATA: written at once to extents of its own (packed later if
  * short). DONE: its tails are packed, and the task is in the ledger from now

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
+#include "master/salvage.h"
 #include "master/writer_state.h"
 #include "proto/clock.h"
 
@@ -126,9 +127,7 @@ static int take_data (writer_t *self, attempt_t *attempt, const piece_t *piece,
 
 /* ---- DONE --------------------------------------------------------------------- */
 
-/* Pack rows into the open chunk of their table, and then the next one. `entry`
- * is their ledger row but for the place. */
-static int pack (writer_t *self, index_row_t entry, const uint8_t *rows,
+int writer_pack (writer_t *self, index_row_t entry, const uint8_t *rows,
                  sluice_error_t *err)
 {
     chunks_t *chunks = self->tables[entry.table].chunks;
@@ -177,14 +176,14 @@ static int pack_part (writer_t *self, index_row_t entry, uint32_t table,
 {
     entry.table = late_number (self, table);
     if (table != self->ntables || !late_renumbers (self))
-        return pack (self, entry, rows, err);
+        return writer_pack (self, entry, rows, err);
     uint8_t *copy = malloc (bytes);
     if (!copy)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     memcpy (copy, rows, bytes);
     renumber (self, copy, entry.rows);
     entry.xxh3 = XXH3_64bits (copy, bytes);
-    int rc = pack (self, entry, copy, err);
+    int rc = writer_pack (self, entry, copy, err);
     free (copy);
     return rc;
 }
@@ -220,6 +219,13 @@ static int put_held (writer_t *self, index_row_t entry, const held_t *held, bool
     return rc;
 }
 
+/* The number of a node in the file, where earlier runs have theirs. */
+static uint32_t node_number (const writer_t *self, uint32_t node)
+{
+    return node < self->nnodes && self->nodes[node] ? self->nodes[node] - 1
+                                                    : self->first_node + node;
+}
+
 static int put_task (writer_t *self, uint32_t node, const attempt_t *attempt, bool *kept,
                      const piece_t *piece, const uint8_t *payload, uint64_t bytes,
                      sluice_error_t *err)
@@ -243,7 +249,7 @@ static int put_task (writer_t *self, uint32_t node, const attempt_t *attempt, bo
     task_row_t task = {
         .task = piece->task,
         .attempt = piece->attempt,
-        .node = node,
+        .node = node_number (self, node),
         .first = piece->first,
         .stop = piece->stop,
         .bytes = bytes,
@@ -253,6 +259,7 @@ static int put_task (writer_t *self, uint32_t node, const attempt_t *attempt, bo
         .received = clock_seconds () - self->began,
     };
     memcpy (task.digest, piece->digest, DIGEST_BYTES);
+    task.check = task_row_check (&task);
     return chunks_append (self->system[TASKS].chunks, &task, 1, err);
 }
 
@@ -436,6 +443,24 @@ static void put_text (char *to, size_t n, const char *text)
         memcpy (to, text, length);
 }
 
+/* A node of an earlier run that was the same in all that is told of nodes but the uuid,
+ * which an embedded one has anew each time: nothing more is to be said of it. */
+static bool node_known (writer_t *self, uint32_t node, const node_row_t *row)
+{
+    for (size_t i = 0; i < self->taken.nnodes; i++) {
+        node_row_t *other = self->taken.nodes + i;
+        if (other->node == UINT32_MAX || other->cores != row->cores ||
+            other->slots != row->slots ||
+            memcmp (other->host, row->host, sizeof row->host) != 0 ||
+            memcmp (other->isa, row->isa, sizeof row->isa) != 0)
+            continue;
+        self->nodes[node] = other->node + 1;
+        other->node = UINT32_MAX;
+        return true;
+    }
+    return false;
+}
+
 int writer_node (writer_t *self, uint32_t node, const msg_welcome_t *welcome,
                  sluice_error_t *err)
 {
@@ -445,22 +470,26 @@ int writer_node (writer_t *self, uint32_t node, const msg_welcome_t *welcome,
         return 0; /* a WELCOME after RESYNC says nothing new */
     if (node >= self->nnodes) {
         size_t n = node + 64u;
-        uint8_t *nodes = realloc (self->nodes, n);
+        uint32_t *nodes = realloc (self->nodes, n * sizeof *nodes);
         if (!nodes)
             return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-        memset (nodes + self->nnodes, 0, n - self->nnodes);
+        memset (nodes + self->nnodes, 0, (n - self->nnodes) * sizeof *nodes);
         self->nodes = nodes;
         self->nnodes = n;
     }
-    node_row_t row = {.node = node, .cores = welcome->cores, .slots = welcome->slots};
+    node_row_t row = {.node = node_number (self, node),
+                      .cores = welcome->cores,
+                      .slots = welcome->slots};
     char uuid[33];
     run_text (welcome->uuid, uuid);
     memcpy (row.uuid, uuid, sizeof row.uuid);
     put_text (row.host, sizeof row.host, welcome->host);
     put_text (row.isa, sizeof row.isa, welcome->isa);
+    if (node_known (self, node, &row))
+        return 0;
     if (record (self, self->system[NODES].chunks, &row, err) < 0)
         return -1;
-    self->nodes[node] = 1;
+    self->nodes[node] = row.node + 1;
     return 0;
 }
 
@@ -474,7 +503,7 @@ int writer_failure (writer_t *self, uint32_t node, const msg_failed_t *failure,
         .attempt = failure->attempt,
         .first = first,
         .stop = stop,
-        .node = node,
+        .node = node_number (self, node),
         .final = final,
         .sig = failure->sig,
         .exit_code = failure->exit_code,

@@ -170,6 +170,8 @@ static int lay_about (writer_t *self, hid_t file, sluice_error_t *err)
         .plan = self->plan,
         .late = late,
         .nlate = nlate,
+        .resumed = self->taken.times,
+        .identity = self->identity,
     };
     return snapshot_about (file, &about, err);
 }

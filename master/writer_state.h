@@ -3,9 +3,10 @@
 
 /* writer_state.h - what the parts of the writer share
  *
- * The writer is one module in five files: writer.c makes and finishes it,
- * writer_pieces.c takes pieces and records, writer_late.c sees to tables that are
- * met late, writer_snapshot.c lays snapshots, writer_told.c says where rows lie.
+ * The writer is one module in six files: writer.c makes and finishes it,
+ * writer_resume.c takes over what an earlier run left, writer_pieces.c takes pieces and
+ * records, writer_late.c sees to tables that are met late, writer_snapshot.c lays
+ * snapshots, writer_told.c says where rows lie.
  * Nobody else includes this.
  */
 #ifndef MASTER_WRITER_STATE_H
@@ -15,6 +16,7 @@
 #include "master/attempts.h"
 #include "master/chunks.h"
 #include "master/h5driver.h"
+#include "master/identity.h"
 #include "master/ledger.h"
 #include "master/outpath.h"
 #include "master/syncer.h"
@@ -36,6 +38,21 @@ typedef struct {
     uint64_t address, bytes;
 } constant_t;
 
+/* Items first <= i < stop. */
+typedef struct {
+    uint64_t first, stop;
+} range_t;
+
+/* What was taken over from an earlier run. */
+typedef struct {
+    writer_taken_t sums;
+    range_t *ranges; /* of items that are done; rising, none touch */
+    size_t nranges;
+    uint64_t times;    /* that the run was gone on with */
+    node_row_t *nodes; /* on record; `node` UINT32_MAX once a node of ours is it */
+    size_t nnodes;
+} taken_t;
+
 /* A finished task that somebody is to be told of. */
 typedef struct told told_t;
 
@@ -50,6 +67,8 @@ struct writer {
     uint8_t run[RUN_BYTES];
     char run_hex[2 * RUN_BYTES + 1], started[32];
     char *job, *kernel, *parameters;
+    identity_t *identity;
+    taken_t taken;
     uint64_t packed_max;
     bool unchecked;
     outpath_t *path;
@@ -67,8 +86,9 @@ struct writer {
     stream_t *streams; /* scratch: what an attempt will have come to, by its numbers */
     met_t met[PIECE_MAX_LATE]; /* scratch: and the tables that it met; borrowed texts */
     uint64_t blamed;           /* item of the last piece that failed its task */
-    uint8_t *nodes;            /* numbers of nodes that are on record */
+    uint32_t *nodes;           /* by the caller's number: that on record, and 1 */
     size_t nnodes;
+    uint32_t first_node; /* the lowest number that no earlier run had */
     /* snapshots */
     h5driver_t *snapshot; /* the newest one's metadata */
     uint64_t *tail;       /* extents of the newest one's end of the ledger */
@@ -88,11 +108,24 @@ struct writer {
     told_scratch_t telling_now;
     told_t *told, *told_last; /* finished tasks, the first one first */
     size_t unpublished;       /* since the last flush */
-    char *status; /* once finished */
+    char *status;             /* once finished */
     double seconds;
     bool indexed, full, broken, finished;
     sluice_error_t why; /* it is broken */
 };
+
+/* Parts of writer_new. What is needed before the file; then, with its descriptor, which
+ * is taken over, and where its free space begins, all tables; then the constant outputs.
+ * Whatever fails, writer_destroy undoes it. */
+writer_t *writer_begin (const writer_options_t *options, sluice_error_t *err);
+int writer_open (writer_t *self, const writer_options_t *options, int fd, uint64_t free,
+                 sluice_error_t *err);
+int writer_constants (writer_t *self, sluice_error_t *err);
+
+/* Pack rows into the open chunk of their table, and then the next one. `entry` is their
+ * ledger row but for the place. */
+int writer_pack (writer_t *self, index_row_t entry, const uint8_t *rows,
+                 sluice_error_t *err);
 
 /* Make a table; `chunk_rows` 0: as is good for a small one. */
 int wtable_make (writer_t *self, wtable_t *table, const char *name,

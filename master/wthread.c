@@ -264,6 +264,8 @@ wthread_t *wthread_new (writer_t *writer, double patience, sluice_error_t *err)
     self->patience = patience;
     self->orders_end = &self->orders;
     self->events_end = &self->events;
+    writer_totals (writer, &self->totals);
+    writer_durable (writer, &self->durable);
     self->fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (self->fd < 0)
         goto error;

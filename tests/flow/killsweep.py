@@ -3,7 +3,9 @@
 # v. 2.0 (LICENSE).
 """`sluice run --serial` dies at every change of a file in turn. What is left each
 time opens in h5py, in a process that never had an HDF5 file open, and ledger,
-tables and items agree; nothing that was in the file is lost again (invariant I5).
+tables and items agree; nothing that was in the file is lost again (invariant I5). Some
+are gone on with, to the digest of a run that nobody disturbed; of these some die a second
+time.
 
   killsweep.py [EVERY]     try only each so many places
 """
@@ -43,32 +45,53 @@ def look_apart(path):
     return int(said)
 
 
-def die_at(n, binary, ini, folder, env):
+def run(binary, ini, output, env, *args):
+    """Its exit status, and the digest that it came to, or None."""
+    done = subprocess.run([binary, 'run', ini, '-q', '--json', '--serial', '-o', output, *args],
+                          env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, check=False)
+    return done.returncode, json.loads(done.stdout)['digest'] if done.stdout else None
+
+
+def resume(n, twice, items, digest, binary, ini, output, env):
+    """To the end; before that it may die again."""
+    if twice:
+        status, _ = run(binary, ini, output, dict(env, SLUICE_DIE_AT=str(1 + n % 50)),
+                        '--resume')
+        again = look_apart(output)
+        assert status == DIED or status == 0 and again == 36, 'status %d' % status
+        assert again >= items, 'died twice: %d items after %d' % (again, items)
+    got = run(binary, ini, output, dict(env, SLUICE_DIE_AT='0'), '--resume')
+    assert got == (0, digest), 'gone on with: %s, not %s' % (got, digest)
+    assert look_apart(output) == 36, 'gone on with: items are missing'
+
+
+def die_at(n, place, often, digest, binary, ini, folder, env):
     """Run once, to die at the n-th change: (exit status, items or None or what is
-    wrong)."""
+    wrong, was it gone on with). That is done at each so many places."""
     output = os.path.join(folder, 'at%d.h5' % n)
-    status = subprocess.run([binary, 'run', ini, '-q', '--serial', '-o', output],
-                            env=dict(env, SLUICE_DIE_AT=str(n)), stdin=subprocess.DEVNULL,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                            check=False)
-    items = None
+    status, _ = run(binary, ini, output, dict(env, SLUICE_DIE_AT=str(n)))
+    items, resumed = None, False
     try:
         if os.path.exists(output):
             items = look_apart(output)
+            resumed = status == DIED and place % often == often - 1
+            if resumed:
+                resume(n, place // often % 2, items, digest, binary, ini, output, env)
     except AssertionError as e:
         items = 'died at %d: %s' % (n, e)
     for left in (output, output + '.lock', os.path.join(folder, '.at%d.h5.new' % n)):
         if os.path.exists(left):
             os.unlink(left)
-    return status.returncode, items
+    return status, items, resumed
 
 
 def one_of(lane, every, out, *how):
     """The work of one of LANES processes: its places, one by one."""
     parent, ends = os.getppid(), 0
     for n in range(1 + lane * every, 4000, LANES * every):
-        status, items = die_at(n, *how)
-        os.write(out, json.dumps([n, status, items]).encode() + b'\n')
+        status, items, resumed = die_at(n, n // every, *how)
+        os.write(out, json.dumps([n, status, items, resumed]).encode() + b'\n')
         ends += status == 0
         # Once it ran to its end there is no such place any more, or hardly.
         if ends == 2 or isinstance(items, str) or os.getppid() != parent:
@@ -76,7 +99,7 @@ def one_of(lane, every, out, *how):
 
 
 def sweep(every, *how):
-    """All places: (n, exit status, items), in order."""
+    """All places: (n, exit status, items, was it gone on with), in order."""
     get, put = os.pipe()
     lanes = []
     for lane in range(LANES):
@@ -115,10 +138,14 @@ def main():
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
         env = dict(place.env, LD_PRELOAD=preload)
         env['ASAN_OPTIONS'] += ':verify_asan_link_order=0'
-        died = none = whole = 0
+        status, digest = run(place.binary, ini, os.path.join(folder, 'right.h5'), env)
+        assert status == 0, status
+        often = 7 if every == 1 else 3  # each so many is gone on with
+        died = none = whole = resumed = 0
         best = []
-        for n, status, items in sweep(every, place.binary, ini, folder, env):
+        for n, status, items, again in sweep(every, often, digest, place.binary, ini, folder, env):
             assert not isinstance(items, str), items
+            resumed += again
             if status == 0:
                 assert items == 36, items
                 continue
@@ -136,8 +163,9 @@ def main():
         assert best[0] < 36, best
         assert len(set(best)) >= 3, 'too few states: %s' % sorted(set(best))
         assert died * every >= 90, 'only %d places' % died
-        print('died at %d places: no file yet %d, whole and right %d, with %s items' % (
-            died, none, whole, sorted(set(best))))
+        assert resumed >= 2, resumed
+        print('died at %d places: no file yet %d, whole and right %d, with %s items; '
+              '%d gone on with' % (died, none, whole, sorted(set(best)), resumed))
 
 
 if __name__ == '__main__':

@@ -6,9 +6,9 @@
 Whatever the place: once the output has its name, h5py opens it plainly, and
 ledger, tables, items and tasks agree with each other and with what the rows
 must be; nothing that was durable is lost again. The same when the power fails,
-and any sector written since the last sync may be lost. Then the disk is full at every
-write in turn, and the writer gets over it. Then readers run beside the writer.
-Invariant I5.
+and any sector written since the last sync may be lost; such files are gone on with, to the
+digest of a run that nobody disturbed. Then the disk is full at every write in turn, and
+the writer gets over it. Then readers run beside the writer. Invariant I5.
 
   writer_sweep.py [TASKS [EVERY]]     EVERY: try only each so many places (1; 5 when
                                       SLUICE_TEST_SCALE is small)
@@ -16,9 +16,11 @@ Invariant I5.
 import collections
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 
 import h5py
 import numpy as np
@@ -107,7 +109,8 @@ def check(f, every=1):
         assert address + stored <= after, 'extents overlap'
     for number, task in list(by_task.items())[::every]:
         first, stop = int(task['first']), int(task['stop'])
-        assert (first, stop) == (number * ITEMS, number * ITEMS + ITEMS)
+        assert stop - first == ITEMS and first % ITEMS == 0
+        assert first == number * ITEMS or about['resumed']
         mine = index[index['task'] == number]
         assert (mine['attempt'] == task['attempt']).all()
         counts = collections.Counter()
@@ -138,10 +141,10 @@ def look(path):
         return check(f)
 
 
-def play(path, tasks, mode, *half_way, **settings):
+def play(path, tasks, mode, *half_way, what='sweep', **settings):
     env = dict(os.environ, LD_PRELOAD=os.environ.get('WRITER_PRELOAD_FIRST', '') + ' ' + DIEAT,
                **{k: str(v) for k, v in settings.items()})
-    return subprocess.run([PLAY, 'sweep', path, str(tasks), mode, *half_way], env=env,
+    return subprocess.run([PLAY, what, path, str(tasks), mode, *half_way], env=env,
                           stdout=subprocess.PIPE, text=True, check=False)
 
 
@@ -153,11 +156,35 @@ def count(path, tasks, mode):
         return int(f.read()), json.loads(out.stdout)
 
 
+def resume(path, tasks, mode, before, digest, what):
+    """Go on with what is left: nothing of it is lost, nothing is wrong in the end. The
+    first time the power fails again, somewhere."""
+    again = 1 + zlib.crc32(what.encode()) % 120
+    rc = play(path, tasks, mode, what='resume', SLUICE_DIE_AT=again, SLUICE_LOSE=again).returncode
+    assert rc in (0, DIED), f'{what}: gone on with: status {rc}'
+    try:
+        state, done = look(path)
+    except Exception as e:
+        raise AssertionError(f'{what}, and again at {again}: {e!r}') from e
+    assert state >= before, f'{what}, and again at {again}: {state} tasks after {before}'
+    if done:
+        return
+    before = state
+    out = subprocess.run([PLAY, 'resume', path, str(tasks), mode], stdout=subprocess.PIPE,
+                         text=True, check=False)
+    assert out.returncode == 0, f'{what}: cannot be gone on with'
+    summary = json.loads(out.stdout)
+    assert (summary['taken'], summary['damaged']) == (before, 0), (what, before, summary)
+    assert summary['digest'] == digest, f'{what}: another digest when gone on with'
+    assert look(path) == (tasks, True), what
+
+
 def sweep(folder, tasks, mode, every):
     path = os.path.join(folder, mode + '.h5')
     calls, summary = count(path, tasks, mode)
     assert look(path) == (tasks, True)
     last, seen = -1, collections.Counter()
+    often = max(3, 12 // every)         # each so many is gone on with
     for n in range(1, calls + 1, every):
         if os.path.exists(path):
             os.unlink(path)
@@ -175,7 +202,11 @@ def sweep(folder, tasks, mode, every):
         assert state >= last or mode == 'later', f'place {n}: {state} tasks after {last}'
         last = max(state, last)
         seen['whole and right'] += 1
-    print(f'{mode}: died at {sum(seen.values())} of {calls} places: {dict(seen)}, '
+        if not done and seen['whole and right'] % often == 0:
+            resume(path, tasks, mode, state, summary['digest'], f'{mode}: died at {n}')
+            seen['gone on with'] += 1
+    assert seen['gone on with'] > 3, seen
+    print(f'{mode}: died at {calls // every} of {calls} places: {dict(seen)}, '
           f'{summary["snapshots"]} snapshots', flush=True)
     return summary
 
@@ -183,8 +214,8 @@ def sweep(folder, tasks, mode, every):
 def power(folder, tasks, mode, every, seeds):
     """As sweep, but of what was written since the last sync anything may be lost."""
     path = os.path.join(folder, 'power.h5')
-    calls, _ = count(path, tasks, mode)
-    tried = nothing = 0
+    calls, summary = count(path, tasks, mode)
+    tried = nothing = resumed = 0
     for n in range(1, calls + 1, every):
         for seed in range(seeds):
             if os.path.exists(path):
@@ -194,14 +225,18 @@ def power(folder, tasks, mode, every, seeds):
             if not os.path.exists(path):
                 nothing += 1
                 continue
+            what = f'{mode}: power lost at {n} of {calls}, seed {seed}'
             try:
-                look(path)
+                state, done = look(path)
             except Exception as e:
-                raise AssertionError(
-                    f'{mode}: power lost at {n} of {calls}, seed {seed}: {e!r}') from e
+                raise AssertionError(f'{what}: {e!r}') from e
             tried += 1
+            if not done and tried % max(3, 7 // every) == 1:
+                resume(path, tasks, mode, state, summary['digest'], what)
+                resumed += 1
+    assert resumed > 3, resumed
     print(f'{mode}: power lost {tried + nothing} times: {tried} whole and right, '
-          f'{nothing} no file yet', flush=True)
+          f'{nothing} no file yet; {resumed} gone on with', flush=True)
 
 
 def full(folder, tasks, every, digest):
@@ -281,7 +316,10 @@ def main():
     tasks = int(sys.argv[1]) if len(sys.argv) > 1 else 11
     small = os.environ.get('SLUICE_TEST_SCALE') == 'small'
     every = int(sys.argv[2]) if len(sys.argv) > 2 else 5 if small else 1
-    with tempfile.TemporaryDirectory() as folder:
+    shm = '/dev/shm'                    # spare the disk
+    if not os.access(shm, os.W_OK) or shutil.disk_usage(shm).free < 1 << 28:
+        shm = None
+    with tempfile.TemporaryDirectory(prefix='flow-', dir=shm) as folder:
         summary = sweep(folder, tasks, 'now', every)
         assert sweep(folder, tasks, 'later', every)['digest'] == summary['digest']
         for mode in 'now', 'later':

@@ -4,7 +4,7 @@
 /* make_corpus.c - writes the seeds of the fuzzers: valid samples of each format
  *
  *   make_corpus FOLDER      fills FOLDER/msg, FOLDER/piece, FOLDER/beacon, FOLDER/dtype,
- *                           FOLDER/trace, FOLDER/json
+ *                           FOLDER/trace, FOLDER/json, FOLDER/ledger
  *
  * The samples are committed (tests/fuzz/corpus); this is how to make them anew
  * when a format has changed.
@@ -14,6 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xxhash.h>
+
+#include "calc/emitter.h"
+#include "master/salvage.h"
+#include "master/space.h"
 #include "proto/beacon.h"
 #include "proto/trace.h"
 #include "tests/unit/random_piece.h"
@@ -124,6 +129,67 @@ static void save_trace (random_t *r)
     trace_destroy (&trace);
 }
 
+/* Two tasks of one item each, as fuzz_ledger.c has them: rows in a table, and row counts;
+ * in the second file the last piece overlaps, in the third the checksums are to be put
+ * right. */
+static void save_ledger (void)
+{
+    enum { ROW = 16, ROWS = 3, PAGES = 3 };
+    static uint8_t file[12 + 2 * sizeof (task_row_t) + 4 * sizeof (index_row_t) +
+                        PAGES * SPACE_PAGE];
+    item_hash_t *hash = item_hash_new ();
+    for (unsigned kind = 0; kind < 3; kind++) {
+        task_row_t tasks[2];
+        index_row_t index[4];
+        uint8_t *pages = file + 12 + sizeof tasks + sizeof index;
+        uint64_t items = 10;
+        memset (file, 0, sizeof file);
+        memcpy (file, &items, sizeof items);
+        file[9] = 2;
+        file[10] = 4;
+        file[11] = kind == 2 ? 3 : 0;
+        for (unsigned i = 0; i < 2; i++) {
+            const item_rows_t count = {0, i, i + 1, ROWS};
+            uint8_t *rows = pages + i * ROW * ROWS, *counts = pages + SPACE_PAGE;
+            counts += i * sizeof count;
+            for (unsigned k = 0; k < ROW * ROWS; k++)
+                rows[k] = (uint8_t) (i * 100 + k);
+            memcpy (counts, &count, sizeof count);
+            tasks[i] =
+                (task_row_t){.task = i + 1, .attempt = 1, .first = i, .stop = i + 1};
+            item_hash_begin (hash, "rows", i);
+            item_hash_rows (hash, rows, ROW * ROWS);
+            item_hash_end (hash, tasks[i].digest);
+            tasks[i].check = task_row_check (tasks + i);
+            index[2 * i] = (index_row_t){.task = i + 1,
+                                         .attempt = 1,
+                                         .first = i,
+                                         .stop = i + 1,
+                                         .rows = ROWS,
+                                         .address = SPACE_PAGE * (i + 1),
+                                         .stored = 4 * ROW,
+                                         .xxh3 = XXH3_64bits (rows, ROW * ROWS)};
+            index[2 * i + 1] = index[2 * i];
+            index[2 * i + 1].table = 2;
+            index[2 * i + 1].rows = 1;
+            index[2 * i + 1].address = SPACE_PAGE * 3;
+            index[2 * i + 1].stored = 170 * sizeof count;
+            index[2 * i + 1].offset = kind == 1 ? 0 : i * sizeof count;
+        }
+        /* each table's rows where the ledger says */
+        memmove (pages + SPACE_PAGE * 2, pages + SPACE_PAGE, 2 * sizeof (item_rows_t));
+        memmove (pages + SPACE_PAGE, pages + ROW * ROWS, ROW * ROWS);
+        for (unsigned i = 0; i < 2; i++)
+            index[2 * i + 1].xxh3 = XXH3_64bits (
+                pages + SPACE_PAGE * 2 + i * sizeof (item_rows_t), sizeof (item_rows_t));
+        memcpy (file + 12, tasks, sizeof tasks);
+        memcpy (file + 12 + sizeof tasks, index, sizeof index);
+        size_t n = (size_t) (pages - file) + 2 * SPACE_PAGE + 2 * sizeof (item_rows_t);
+        save ("ledger", kind == 2 ? "checks" : kind ? "overlap" : "whole", file, n);
+    }
+    item_hash_destroy (&hash);
+}
+
 static void save_json (void)
 {
     static const char *const texts[] = {
@@ -147,5 +213,6 @@ int main (int argc, char **argv)
     save_dtypes ();
     save_trace (&r);
     save_json ();
+    save_ledger ();
     return 0;
 }

@@ -16,6 +16,8 @@
  *   yield     0: never give work back
  *   fails     in so many of 1,000 items, as fails_at () says, an error
  *   flood_mib that mode `flood` prints on stderr (20)
+ *   log       a file that each item that was computed is appended to: its number and
+ *             the time (CLOCK_MONOTONIC, ns), both <u8
  */
 
 #define _GNU_SOURCE
@@ -47,6 +49,7 @@ typedef struct {
     uint64_t rows, vary, bulk_kib, sleep_us, at, yield, fails, flood_mib;
     char mode[32], marker[512];
     bool first, escaped;
+    int log; /* or -1 */
     bulk_t bulk[BULK_AT_ONCE];
 } state_t;
 
@@ -90,6 +93,8 @@ static int open_inputs (sluice_inputs_t *inputs, void **out, sluice_error_t *err
         free (s);
         return -1;
     }
+    const char *log = sluice_params_get (params, "log");
+    s->log = log ? open (log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
     s->first = mode && strncmp (mode, "first ", 6) == 0;
     snprintf (s->mode, sizeof s->mode, "%s", mode ? mode + (s->first ? 6 : 0) : "");
     snprintf (s->marker, sizeof s->marker, "%s", marker ? marker : "");
@@ -99,6 +104,9 @@ static int open_inputs (sluice_inputs_t *inputs, void **out, sluice_error_t *err
 
 static void close_inputs (void *state)
 {
+    state_t *s = state;
+    if (s->log >= 0)
+        close (s->log);
     free (state);
 }
 
@@ -258,6 +266,17 @@ static int one_item (sluice_task_t *task, state_t *s, uint64_t item, sluice_erro
     return s->bulk_kib ? emit_bulk (task, s, item) : 0;
 }
 
+static int note (const state_t *s, uint64_t item, sluice_error_t *err)
+{
+    struct timespec now;
+    clock_gettime (CLOCK_MONOTONIC, &now);
+    const uint64_t line[2] = {item, (uint64_t) now.tv_sec * 1000000000 +
+                                        (uint64_t) now.tv_nsec};
+    return write (s->log, line, sizeof line) == (ssize_t) sizeof line
+               ? 0
+               : sluice_fail (err, SLUICE_EFAILED, "log: %s", strerror (errno));
+}
+
 static int run (sluice_task_t *task, void *state, uint64_t first, uint64_t stop,
                 sluice_error_t *err)
 {
@@ -271,7 +290,7 @@ static int run (sluice_task_t *task, void *state, uint64_t first, uint64_t stop,
             escape (s);
         if (s->sleep_us)
             nanosleep (&nap, NULL);
-        if (one_item (task, s, item, err))
+        if (one_item (task, s, item, err) || (s->log >= 0 && note (s, item, err)))
             return -1;
     }
     return 0;

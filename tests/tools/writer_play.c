@@ -6,6 +6,7 @@
  *   writer_play sweep PATH TASKS [now|later [FILE]]   tasks of varying size, dropped
  *       and double attempts, short pieces, a snapshot each few pieces; with `later`
  *       the writer does not wait for them; half-way it waits until FILE is there
+ *   writer_play resume PATH TASKS [now|later]        go on with such a file to the end
  *   writer_play bench PATH MIB [EVERY [unchecked]]   plain pwrite of so many MiB, then
  *       pieces of 1 MiB through the writer, a tick each EVERY; prints JSON
  */
@@ -64,7 +65,35 @@ static int await (const char *path, sluice_error_t *err)
     return 0;
 }
 
-static int sweep (const char *path, uint64_t tasks, bool later, const char *half_way)
+/* Is this task among what was taken over? */
+static bool is_done (const writer_t *writer, uint64_t task)
+{
+    uint64_t first, stop;
+    for (size_t i = 0; writer_taken_range (writer, i, &first, &stop); i++)
+        if (first <= task * TASK_ITEMS && (task + 1) * TASK_ITEMS <= stop)
+            return true;
+    return false;
+}
+
+/* One task, with what may go wrong before it is done. */
+static int play_one (sweep_t *self, player_t *player, uint64_t i, uint64_t task,
+                     uint64_t number, sluice_error_t *err)
+{
+    uint64_t first = task * TASK_ITEMS, stop = first + TASK_ITEMS;
+    int rc = 0;
+    player->short_every = i % 3 == 1 ? 9 : 0;
+    player->no_done = true;
+    if (i % 4 == 2) { /* an attempt that dies */
+        rc = play_task (player, number, 1, first, stop, err);
+        writer_drop (self->writer, number, 1);
+    } else if (i % 4 == 3) /* one that is overtaken */
+        rc = play_task (player, number, 1, first, stop, err);
+    player->no_done = false;
+    return rc == 0 ? play_task (player, number, 2, first, stop, err) : rc;
+}
+
+static int sweep (const char *path, uint64_t tasks, bool later, bool resume,
+                  const char *half_way)
 {
     sluice_error_t err = {0};
     double values[30];
@@ -88,31 +117,25 @@ static int sweep (const char *path, uint64_t tasks, bool later, const char *half
                                 .plan = &plan,
                                 .force = true};
     sweep_t self = {.later = later};
-    self.writer = writer_new (&options, &err);
-    if (!self.writer)
+    self.writer = resume ? writer_resume (&options, &err) : writer_new (&options, &err);
+    if (!self.writer) {
+        sluice_dtype_destroy (&dtype);
         return fail (&err);
+    }
+    writer_taken_t taken;
+    writer_taken (self.writer, &taken);
     msg_welcome_t welcome = {
         .host = (char *) "here", .cores = 4, .slots = 4, .isa = (char *) "avx2"};
     player_t player = {.put = put, .arg = &self};
     int rc = writer_node (self.writer, 1, &welcome, &err);
     for (uint64_t i = 0; i < tasks && rc == 0; i++) {
         uint64_t task = i * 7 % tasks; /* not in order; 7 does not divide tasks */
-        player.short_every = i % 3 == 1 ? 9 : 0;
-        player.no_done = true;
         if (half_way && i == tasks / 2 &&
             (writer_snapshot (self.writer, &err) < 0 || await (half_way, &err) < 0))
             return fail (&err);
-        if (i % 4 == 2) { /* an attempt that dies */
-            rc = play_task (&player, task, 1, task * TASK_ITEMS, (task + 1) * TASK_ITEMS,
-                            &err);
-            writer_drop (self.writer, task, 1);
-        } else if (i % 4 == 3) /* one that is overtaken */
-            rc = play_task (&player, task, 1, task * TASK_ITEMS, (task + 1) * TASK_ITEMS,
-                            &err);
-        player.no_done = false;
-        if (rc == 0)
-            rc = play_task (&player, task, 2, task * TASK_ITEMS, (task + 1) * TASK_ITEMS,
-                            &err);
+        if (!is_done (self.writer, task))
+            rc = play_one (&self, &player, i, task, resume ? taken.first_task + i : task,
+                           &err);
     }
     if (rc == 0)
         while ((rc = writer_finish (self.writer, "complete", &err)) < 0 &&
@@ -127,10 +150,11 @@ static int sweep (const char *path, uint64_t tasks, bool later, const char *half
         return fail (&err);
     char text[2 * DIGEST_BYTES + 1];
     digest_text (totals.digest, text);
-    printf (
-        "{\"tasks\": %llu, \"rows\": %llu, \"snapshots\": %llu, \"digest\": \"%s\"}\n",
-        (unsigned long long) totals.tasks, (unsigned long long) totals.rows,
-        (unsigned long long) totals.snapshots, text);
+    printf ("{\"tasks\": %llu, \"rows\": %llu, \"snapshots\": %llu, \"digest\": \"%s\", "
+            "\"taken\": %llu, \"damaged\": %llu}\n",
+            (unsigned long long) totals.tasks, (unsigned long long) totals.rows,
+            (unsigned long long) totals.snapshots, text, (unsigned long long) taken.tasks,
+            (unsigned long long) taken.damaged_tasks);
     return 0;
 }
 
@@ -234,14 +258,17 @@ static int bench (const char *path, uint64_t mib, uint64_t every, bool unchecked
 
 int main (int argc, char **argv)
 {
-    if (argc >= 4 && strcmp (argv[1], "sweep") == 0 && strtoull (argv[3], NULL, 10) % 7)
+    bool resume = argc > 1 && strcmp (argv[1], "resume") == 0;
+    if (argc >= 4 && (resume || strcmp (argv[1], "sweep") == 0) &&
+        strtoull (argv[3], NULL, 10) % 7)
         return sweep (argv[2], strtoull (argv[3], NULL, 10),
-                      argc > 4 && strcmp (argv[4], "later") == 0,
+                      argc > 4 && strcmp (argv[4], "later") == 0, resume,
                       argc > 5 ? argv[5] : NULL);
     if (argc >= 4 && strcmp (argv[1], "bench") == 0)
         return bench (argv[2], strtoull (argv[3], NULL, 10),
                       argc > 4 ? strtoull (argv[4], NULL, 10) : 1, argc > 5);
-    fprintf (stderr, "usage: writer_play sweep|bench PATH N [now|later|EVERY [FILE]];"
-                     " sweep: N not a multiple of 7\n");
+    fprintf (stderr,
+             "usage: writer_play sweep|resume|bench PATH N [now|later|EVERY [FILE]];"
+             " sweep, resume: N not a multiple of 7\n");
     return 2;
 }

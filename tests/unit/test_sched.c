@@ -552,3 +552,38 @@ Test (sched, limits_of_failures)
         sched_destroy (&s);
     }
 }
+
+/* What was done before is not cut, and numbers go on. */
+Test (sched, goes_on_after_what_was_done)
+{
+    sched_t *sched = sched_new (
+        &(sched_options_t){.items = 100, .items_per_task = 10, .first_task = 51});
+    static const uint64_t done[][2] = {{90, 100}, {40, 45}, {0, 10}};
+    bool seen[100] = {false};
+    for (size_t i = 0; i < 3; i++)
+        cr_assert_eq (sched_take_done (sched, done[i][0], done[i][1]), 0);
+    sched_counts_t c;
+    sched_counts (sched, &c);
+    cr_assert_eq (c.done, 25);
+    cr_assert_eq (c.pending, 75);
+    cr_assert_eq (sched_join (sched, 0, 1), 0);
+    task_t task;
+    uint64_t last = 50, next = 0;
+    while (sched_next (sched, 0, 0, &task)) {
+        cr_assert_eq (task.task, last + 1);
+        last = task.task;
+        cr_assert_geq (task.first, next); /* in order */
+        next = task.stop;
+        for (uint64_t item = task.first; item < task.stop; item++)
+            seen[item] = true;
+        deliver (sched, 0, task.task, task.attempt);
+        cr_assert (sched_done (sched, 0, task.task, task.attempt, task.stop, 0.1));
+    }
+    for (uint64_t item = 0; item < 100; item++)
+        cr_assert_eq (seen[item],
+                      !(item < 10 || (item >= 40 && item < 45) || item >= 90));
+    cr_assert (sched_finished (sched));
+    sched_counts (sched, &c);
+    cr_assert_eq (c.done, 100);
+    sched_destroy (&sched);
+}
