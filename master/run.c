@@ -24,7 +24,10 @@
 #include "master/progress.h"
 #include "master/query.h"
 #include "master/roster.h"
+#include "master/state.h"
 #include "proto/clock.h"
+#include "proto/faults.h"
+#include "proto/text.h"
 
 enum { RENAME_MS = 2000, RATE_MS = 2000 };
 
@@ -214,19 +217,17 @@ static char *cancel_tasks (run_t *self, const msg_tasks_t *tasks)
     return json_end (&out);
 }
 
-static char *answer_question (void *arg, const msg_t *question)
+static view_t look (run_t *self, writer_totals_t *totals)
 {
-    run_t *self = arg;
     links_counts_t nodes;
-    writer_totals_t totals;
     links_counts (self->links, &nodes);
-    wthread_totals (self->writer, &totals);
+    wthread_totals (self->writer, totals);
     const char *waiting = waiting_for (self, &nodes);
     view_t view = {.job = self->job,
                    .sched = self->sched,
                    .links = self->links,
                    .gate = self->gate,
-                   .totals = &totals,
+                   .totals = totals,
                    .waiting = waiting ? waiting : "",
                    .finishing = self->phase != PHASE_RUN,
                    .disk_full = self->disk_full,
@@ -235,7 +236,26 @@ static char *answer_question (void *arg, const msg_t *question)
                    .since = self->since,
                    .rate = self->rate};
     if (self->rated_at == self->started) /* nothing was measured yet */
-        view.rate = (double) totals.bytes * 1e3 / (double) (view.now - view.started + 1);
+        view.rate = (double) totals->bytes * 1e3 / (double) (view.now - view.started + 1);
+    return view;
+}
+
+static void show_state (run_t *self)
+{
+    writer_totals_t totals;
+    view_t view = look (self, &totals);
+    char *text = state_text (&view);
+    progress_end (&self->progress);
+    if (text)
+        text_to_stderr (text);
+    free (text);
+}
+
+static char *answer_question (void *arg, const msg_t *question)
+{
+    run_t *self = arg;
+    writer_totals_t totals;
+    view_t view = look (self, &totals);
     if (question->type == MSG_CANCEL)
         return cancel_tasks (self, &question->tasks);
     if (question->type == MSG_EXPLAIN)
@@ -275,6 +295,10 @@ static void read_signals (run_t *self)
 {
     struct signalfd_siginfo info;
     while (read (self->signals, &info, sizeof info) == (ssize_t) sizeof info) {
+        if (info.ssi_signo == SIGUSR1) {
+            show_state (self);
+            continue;
+        }
         cancel (self, info.ssi_signo == SIGINT ? "interrupted" : "told to end");
         if (self->disk_full)
             sluice_fail (&self->error, SLUICE_ECANCELLED, "cancelled");
@@ -371,7 +395,7 @@ static void read_roster (run_t *self)
 static void name_nodes (run_t *self, int64_t now)
 {
     const run_options_t *o = &self->job->options;
-    if (now - self->named_at < RENAME_MS)
+    if (now - self->named_at < faults_ms (RENAME_MS))
         return;
     self->named_at = now;
     for (size_t i = 0; i < o->nnodes; i++)
@@ -495,6 +519,7 @@ static int loop (run_t *self)
         if (self->phase == PHASE_RUN)
             name_nodes (self, now);
         links_tick (self->links, now);
+        faults_turn ();
         check_end (self, now);
         measure_rate (self, now);
         show_progress (self, now);
@@ -511,6 +536,7 @@ static int open_signals (run_t *self, sluice_error_t *err)
     sigaddset (&mask, SIGINT);
     sigaddset (&mask, SIGTERM);
     sigaddset (&mask, SIGHUP);
+    sigaddset (&mask, SIGUSR1);
     sigprocmask (SIG_BLOCK, &mask, &self->old_mask);
     signal (SIGPIPE, SIG_IGN);
     signal (SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, not our end */
@@ -614,6 +640,7 @@ static int set_up (run_t *self, sluice_error_t *err)
 {
     job_t *job = self->job;
     raise_limits ();
+    faults_begin ("master");
     if (job->options.trace &&
         !(self->trace = trace_new (job->options.trace, "master", err)))
         return -1;
@@ -626,10 +653,12 @@ static int set_up (run_t *self, sluice_error_t *err)
     writer_t *writer = inputs ? run_open_writer (job, err) : NULL;
     self->context = zmq_ctx_new ();
     self->gate = gate_new (job->options.window);
-    self->sched = sched_new (&(sched_options_t){.items = job->plan->items,
-                                                .items_per_task = job->items_per_task,
-                                                .crash_limit = job->crash_limit,
-                                                .no_copies = job->options.no_copies});
+    self->sched =
+        sched_new (&(sched_options_t){.items = job->plan->items,
+                                      .items_per_task = job->items_per_task,
+                                      .target = (double) faults_ms (TARGET_MS) * 1e-3,
+                                      .crash_limit = job->crash_limit,
+                                      .no_copies = job->options.no_copies});
     if (writer)
         self->writer = wthread_new (writer, job->options.disk_wait, err);
     if (self->writer && self->context && self->gate && self->sched)
@@ -661,6 +690,7 @@ static void tear_down (run_t *self)
 {
     query_destroy (&self->query);
     roster_destroy (&self->roster);
+    faults_end ();
     links_destroy (&self->links, "over");
     local_stop (&self->local);
     trace_destroy (&self->trace);
@@ -695,6 +725,10 @@ static void fill_result (run_t *self, run_result_t *r)
     r->nfailed_items = self->nfailed_items;
     r->stale_frames = nodes.stale_frames;
     r->malformed = nodes.malformed;
+    r->lost = nodes.lost;
+    r->resyncs = nodes.resyncs;
+    r->unreceived = gate_in_use (self->gate) - gate_held (self->gate);
+    r->unfinished = c.tasks_running;
     r->zap_refused = self->roster ? roster_refused (self->roster) : 0;
     r->seconds = (double) (clock_ms () - self->started) * 1e-3;
     r->nodes = nodes.ever;

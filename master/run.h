@@ -22,6 +22,9 @@ typedef struct {
     uint64_t failed_items[RUN_NAMED_FAILURES];     /* the first that failed for good */
     unsigned nfailed_items;
     uint64_t stale_frames, malformed, zap_refused;
+    uint64_t lost, resyncs; /* nodes; streams that were begun anew */
+    uint64_t unreceived;    /* bytes that were granted and did not come */
+    uint64_t unfinished;    /* tasks that were still waited for */
     double seconds;
     unsigned nodes, cores;
     uint64_t window, peak_held;
@@ -54,6 +57,7 @@ enum {
     STALL_MS = 10000,      /* granted and nothing came: RESYNC; doubled each time */
     FIRST_NODE_MS = 30000, /* with --node or --no-local: then exit 3 */
     LACKS_MS = 5000,       /* a node that could not take part is asked again */
+    TARGET_MS = 2000,      /* a task should take so long, smaller at the end */
     OPEN_MS = 600000       /* a kernel's open may read large inputs */
 };
 

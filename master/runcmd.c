@@ -158,7 +158,8 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
         "\"mb_per_s\":%."
         "1f,"
         "\"nodes\":%u,\"cores\":%u,\"window\":%llu,\"peak_rss\":%llu,\"peak_held\":%llu,"
-        "\"stale_frames\":%llu,\"malformed\":%llu,\"refused\":%llu,\"isa\":",
+        "\"stale_frames\":%llu,\"malformed\":%llu,\"refused\":%llu,\"lost_nodes\":%llu,"
+        "\"resyncs\":%llu,\"unreceived\":%llu,\"unfinished\":%llu,\"isa\":",
         job->run_name, r->status, (unsigned long long) r->tasks,
         (unsigned long long) r->done, (unsigned long long) r->failed,
         (unsigned long long) r->retried, (unsigned long long) r->copies,
@@ -167,7 +168,9 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
         r->nodes, r->cores, (unsigned long long) r->window,
         (unsigned long long) usage.ru_maxrss * 1024, (unsigned long long) r->peak_held,
         (unsigned long long) r->stale_frames, (unsigned long long) r->malformed,
-        (unsigned long long) r->zap_refused);
+        (unsigned long long) r->zap_refused, (unsigned long long) r->lost,
+        (unsigned long long) r->resyncs, (unsigned long long) r->unreceived,
+        (unsigned long long) r->unfinished);
     json_text (summary, r->isa);
     fprintf (summary, ",\"data_path\":\"%s\",\"digest\":\"%s\",\"output\":", r->data_path,
              digest);
