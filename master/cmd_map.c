@@ -199,7 +199,12 @@ static int take (map_t *self, int option, const char *value)
     default:
         return runcmd_take (&self->run, option, value);
     }
-    return good ? 0 : cmd_usage ("map", "'%s' is not a number that is right here", value);
+    const struct option *known = OPTIONS;
+    while (known->name && known->val != option)
+        known++;
+    return good ? 0
+                : cmd_usage ("map", "--%s: '%s' is not a number that is right here",
+                             known->name, value);
 }
 
 /* ---- what is to be run -------------------------------------------------------- */

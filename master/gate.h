@@ -43,8 +43,9 @@ void gate_leave (gate_t *self, unsigned node);
 void gate_expect (gate_t *self, unsigned nodes);
 
 /* The node has pieces of these sizes ready, the first of them beginning at
- * byte `from` of its stream. What is known already is skipped. -1: a piece
- * larger than the window, a gap, or too many pieces: it is to be cut off. */
+ * byte `from` of its stream. What is known already is skipped, and so is all of it
+ * when it leaves a gap: an offer before it was lost, and the node will repeat that.
+ * -1: a piece larger than the window, or too many pieces: it is to be cut off. */
 int gate_offer (gate_t *self, unsigned node, uint64_t from, const uint32_t *sizes,
                 size_t n, sluice_error_t *err);
 

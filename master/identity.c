@@ -10,6 +10,7 @@
 #include <xxhash.h>
 #include "calc/h5array.h"
 #include "calc/map_plan.h"
+#include "master/job.h"
 #ifndef PACKAGE_VERSION
 #define PACKAGE_VERSION "0"
 #endif
@@ -221,14 +222,11 @@ static bool find_member (const char *text, const member_t *sought, member_t *fou
 /* It says where something lies or how it is to be run, not what is computed. */
 static bool no_matter (const member_t *member)
 {
-    static const char *const names[] = {
-        "\"kernel\"",      "\"share_root\"", "\"memory\"", "\"items_per_task\"",
-        "\"crash_limit\"", "\"retries\"",    "\"timeout\""};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strlen (names[i]) == member->nname &&
-            memcmp (names[i], member->name, member->nname) == 0)
-            return true;
-    return false;
+    char name[64] = ""; /* a longer one is the job's own */
+    if (member->nname >= 2 && member->nname < sizeof name)
+        memcpy (name, member->name + 1, member->nname - 2);
+    return strcmp (name, "kernel") == 0 || strcmp (name, "share_root") == 0 ||
+           job_is_policy (name);
 }
 
 /* At most so much of a value is shown. */

@@ -8,6 +8,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <pwd.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -394,6 +395,24 @@ static int check_window (job_t *self, sluice_error_t *err)
     return 0;
 }
 
+/* When this machine alone computes, what it cannot do is known now. */
+static int check_cores (const job_t *self, sluice_error_t *err)
+{
+    const run_options_t *o = &self->options;
+    cpu_set_t set;
+    unsigned cores = o->cores;
+    if (o->serial || self->cluster)
+        return 0;
+    if (!cores && sched_getaffinity (0, sizeof set, &set) == 0)
+        cores = (unsigned) CPU_COUNT (&set);
+    if (!cores || self->cores_per_task <= cores)
+        return 0;
+    return sluice_fail (err, SLUICE_EINPUT,
+                        "a task takes %u cores, and this machine offers %u; use --cores "
+                        "%u if it is to be so",
+                        self->cores_per_task, cores, self->cores_per_task);
+}
+
 job_t *job_open (const run_options_t *options, sluice_error_t *err)
 {
     job_t *self = calloc (1, sizeof *self);
@@ -429,7 +448,7 @@ job_t *job_open (const run_options_t *options, sluice_error_t *err)
     self->segment = segment_for (self->plan->tables, self->plan->ntables, err);
     if (self->segment && map && map->max_row > self->segment)
         self->segment = (uint32_t) (map->max_row + 4095) & ~4095u; /* it is mapped */
-    if (!self->segment || check_window (self, err))
+    if (!self->segment || check_window (self, err) || check_cores (self, err))
         goto error;
     return self;
 error:

@@ -13,6 +13,7 @@
 
 #include "master/run.h"
 #include "proto/clock.h"
+#include "proto/faults.h"
 #include "proto/text.h"
 
 enum {
@@ -21,6 +22,7 @@ enum {
     TOLD_LACKS = 64,
     COPY_MS = 100,
     COPY_NODES = 16,
+    SAID_TIMES = 4,
     MOST_CORES = 4096,   /* of one node, as it may claim */
     MOST_MALFORMED = 64, /* messages of a node, until it is cut off */
     MOST_RESYNCS = 6,    /* without a piece: after ten minutes if it is silence */
@@ -126,10 +128,29 @@ static void send_to (links_t *self, const link_t *l, msg_t *msg)
         return; /* out of memory: heartbeats find out */
     if (self->trace)
         trace_message (self->trace, TRACE_OUT, l->endpoint, data, n);
-    if (zmq_send (l->plane->router, &l->route, sizeof l->route,
-                  ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
-        zmq_send (l->plane->router, data, n, ZMQ_DONTWAIT);
+    faults_send (l->plane->router, &l->route, sizeof l->route, data, n);
     free (data);
+}
+
+/* Send a message about one task, now and with the next PINGs: it does no harm when it
+ * comes twice, and its loss would cost as much as the task takes. */
+static void send_task (links_t *self, link_t *l, msg_type_t type, const task_t *task)
+{
+    task_t one = *task;
+    l->reminders[l->nreminders++ % LINK_REMINDERS] = (reminder_t){type, *task, 1};
+    send_to (self, l, &(msg_t){.type = type, .tasks = {.ntasks = 1, .tasks = &one}});
+}
+
+static void remind (links_t *self, link_t *l)
+{
+    for (unsigned i = 0; i < LINK_REMINDERS; i++) {
+        reminder_t *r = &l->reminders[i];
+        if (!r->type || r->times >= SAID_TIMES)
+            continue;
+        r->times++;
+        send_to (self, l,
+                 &(msg_t){.type = r->type, .tasks = {.ntasks = 1, .tasks = &r->task}});
+    }
 }
 
 static void send_hello (links_t *self, link_t *l)
@@ -269,7 +290,7 @@ int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *u
     l->local = local;
     l->epoch = 1;
     l->since = l->heard = clock_ms ();
-    l->stall_ms = STALL_MS;
+    l->stall_ms = faults_ms (STALL_MS);
     snprintf (l->endpoint, sizeof l->endpoint, "%s", endpoint);
     if (uuid) {
         memcpy (l->uuid, uuid, 16);
@@ -380,10 +401,8 @@ void links_destroy (links_t **self_p, const char *why)
 /* Nothing of this attempt is wanted any more. */
 static void revoke (links_t *self, unsigned node, const task_t *task)
 {
-    task_t copy = *task;
     if (links_at (self, node))
-        send_to (self, &self->links[node],
-                 &(msg_t){.type = MSG_REVOKE, .tasks = {.ntasks = 1, .tasks = &copy}});
+        send_task (self, &self->links[node], MSG_REVOKE, task);
     if (task->task) /* else nobody was ever to compute it */
         wthread_drop (self->writer, task->task, task->attempt);
 }
@@ -554,6 +573,11 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
     l->streaming = true;
 }
 
+static void send_resync (links_t *self, const link_t *l)
+{
+    send_to (self, l, &(msg_t){.type = MSG_RESYNC, .credit = {l->epoch, 0, l->position}});
+}
+
 static void resync (links_t *self, link_t *l)
 {
     if (++l->resyncs > MOST_RESYNCS) {
@@ -565,7 +589,8 @@ static void resync (links_t *self, link_t *l)
     l->streaming = false;
     l->epoch++;
     l->moved = clock_ms ();
-    send_to (self, l, &(msg_t){.type = MSG_RESYNC, .credit = {l->epoch, 0, l->position}});
+    self->counts.resyncs++;
+    send_resync (self, l);
 }
 
 static void fail_task (links_t *self, link_t *l, const msg_failed_t *f)
@@ -675,6 +700,8 @@ static void receive_control (links_t *self, plane_t *plane)
         if (l && self->trace)
             trace_message (self->trace, TRACE_IN, l->endpoint, zmq_msg_data (&frame[1]),
                            zmq_msg_size (&frame[1]));
+        if (l)
+            faults_received (zmq_msg_data (&frame[1]), zmq_msg_size (&frame[1]));
         if (l && msg_decode (zmq_msg_data (&frame[1]), zmq_msg_size (&frame[1]), &msg,
                              &err) == 0) {
             if (memcmp (msg.run, self->job->run, RUN_BYTES) == 0)
@@ -736,7 +763,7 @@ static bool on_piece (links_t *self, zmq_msg_t frame[2])
     }
     l->position += cost;
     l->heard = l->moved = clock_ms ();
-    l->stall_ms = STALL_MS;
+    l->stall_ms = faults_ms (STALL_MS);
     l->resyncs = 0;
     const task_t *task = sched_running (self->sched, node, piece.task, piece.attempt);
     if (task && piece.kind == PIECE_DONE &&
@@ -846,8 +873,7 @@ static void shed (links_t *self, int64_t now)
     unsigned node;
     task_t task;
     if (idle && sched_shed (self->sched, (double) now * 1e-3, &node, &task))
-        send_to (self, &self->links[node],
-                 &(msg_t){.type = MSG_SHED, .tasks = {.ntasks = 1, .tasks = &task}});
+        send_task (self, &self->links[node], MSG_SHED, &task);
 }
 
 /* And what cannot be taken is computed there too; the first that is done counts. */
@@ -878,13 +904,13 @@ static void copy (links_t *self, int64_t now)
 static void tick_link (links_t *self, link_t *l, int64_t now)
 {
     unsigned node = (unsigned) (l - self->links);
-    if (now - l->heard > SILENCE_MS) {
+    if (now - l->heard > faults_ms (SILENCE_MS)) {
         lose (self, l, "no answer for 10 s");
         return;
     }
     if (l->state == LINK_LACKS) {
         /* What it lacks may come: memory that an ended run still has, a file. */
-        if (now - l->since > LACKS_MS)
+        if (now - l->since > faults_ms (LACKS_MS))
             lose (self, l, "asked anew");
         return;
     }
@@ -892,15 +918,19 @@ static void tick_link (links_t *self, link_t *l, int64_t now)
         lose (self, l, "it did not get ready within 10 minutes");
         return;
     }
-    if (now - l->pinged >= PING_MS) {
+    if (now - l->pinged >= faults_ms (PING_MS)) {
         l->pinged = now;
         l->ping_assigned = l->assigned;
         send_to (self, l,
                  &(msg_t){.type = MSG_PING,
                           .ping = {.seq = ++l->ping_seq, .assigned = l->assigned}});
         /* Said again each second, so that a lost message costs no more. */
-        if (l->state == LINK_READY)
+        if (l->state == LINK_READY) {
             send_credit (self, l, node);
+            remind (self, l);
+            if (!l->streaming)
+                send_resync (self, l);
+        }
     }
     if (l->state != LINK_READY)
         return;

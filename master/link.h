@@ -29,6 +29,14 @@ typedef enum {
     LINK_LACKS  /* it cannot take part; asked again after a while */
 } link_state_t;
 
+/* What was said once and is said again with the next PINGs, for it may be lost. */
+typedef struct {
+    msg_type_t type; /* REVOKE, SHED; 0: none */
+    task_t task;
+    unsigned times;
+} reminder_t;
+enum { LINK_REMINDERS = 16 };
+
 typedef struct {
     link_state_t state;
     plane_t *plane;
@@ -56,7 +64,9 @@ typedef struct {
     uint64_t told_granted, told_position; /* what the last CREDIT said */
     int64_t moved; /* when the stream last went on, or a grant began */
     int64_t stall_ms;
-    uint64_t held; /* as of its last PONG */
+    uint64_t held;                        /* as of its last PONG */
+    reminder_t reminders[LINK_REMINDERS]; /* a ring */
+    unsigned nreminders;                  /* so far */
 } link_t;
 
 typedef struct links links_t;
@@ -117,7 +127,7 @@ void links_stop (links_t *self);
 typedef struct {
     unsigned ready, opening, lacking, ever; /* nodes; opening: those that answered */
     unsigned cores;                         /* of all that ever took part */
-    uint64_t stale_frames, malformed, lost;
+    uint64_t stale_frames, malformed, lost, resyncs;
     uint64_t unwanted; /* pieces of attempts that their node does not run (any more) */
     uint64_t cut_off;  /* nodes that broke the rules */
     char isa[64];

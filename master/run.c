@@ -25,7 +25,9 @@
 #include "master/query.h"
 #include "master/resume.h"
 #include "master/roster.h"
+#include "master/state.h"
 #include "proto/clock.h"
+#include "proto/faults.h"
 #include "proto/text.h"
 #include "proto/within.h"
 
@@ -254,19 +256,17 @@ static char *cancel_tasks (run_t *self, const msg_tasks_t *tasks)
     return json_end (&out);
 }
 
-static char *answer_question (void *arg, const msg_t *question)
+static view_t look (run_t *self, writer_totals_t *totals)
 {
-    run_t *self = arg;
     links_counts_t nodes;
-    writer_totals_t totals;
     links_counts (self->links, &nodes);
-    wthread_totals (self->writer, &totals);
+    wthread_totals (self->writer, totals);
     const char *waiting = waiting_for (self, &nodes);
     view_t view = {.job = self->job,
                    .sched = self->sched,
                    .links = self->links,
                    .gate = self->gate,
-                   .totals = &totals,
+                   .totals = totals,
                    .waiting = waiting ? waiting : "",
                    .finishing = self->phase != PHASE_RUN,
                    .disk_full = self->disk_full,
@@ -275,8 +275,27 @@ static char *answer_question (void *arg, const msg_t *question)
                    .since = self->since,
                    .rate = self->rate};
     if (self->rated_at == self->started) /* nothing was measured yet */
-        view.rate = (double) (totals.bytes - self->taken.bytes) * 1e3 /
+        view.rate = (double) (totals->bytes - self->taken.bytes) * 1e3 /
                     (double) (view.now - view.started + 1);
+    return view;
+}
+
+static void show_state (run_t *self)
+{
+    writer_totals_t totals;
+    view_t view = look (self, &totals);
+    char *text = state_text (&view);
+    progress_end (&self->progress);
+    if (text)
+        text_to_stderr (text);
+    free (text);
+}
+
+static char *answer_question (void *arg, const msg_t *question)
+{
+    run_t *self = arg;
+    writer_totals_t totals;
+    view_t view = look (self, &totals);
     if (question->type == MSG_CANCEL)
         return cancel_tasks (self, &question->tasks);
     if (question->type == MSG_EXPLAIN)
@@ -332,6 +351,10 @@ static void read_signals (run_t *self)
 {
     struct signalfd_siginfo info;
     while (read (self->signals, &info, sizeof info) == (ssize_t) sizeof info) {
+        if (info.ssi_signo == SIGUSR1) {
+            show_state (self);
+            continue;
+        }
         int64_t now = clock_ms (), last = self->signalled_at;
         self->signalled_at = now;
         if (self->phase == PHASE_FINISH && now - last >= AGAIN_MS)
@@ -444,7 +467,7 @@ static void read_roster (run_t *self)
 static void name_nodes (run_t *self, int64_t now)
 {
     const run_options_t *o = &self->job->options;
-    if (now - self->named_at < RENAME_MS)
+    if (now - self->named_at < faults_ms (RENAME_MS))
         return;
     self->named_at = now;
     for (size_t i = 0; i < o->nnodes; i++)
@@ -588,6 +611,7 @@ static int loop (run_t *self)
         if (self->phase == PHASE_RUN)
             name_nodes (self, now);
         links_tick (self->links, now);
+        faults_turn ();
         check_end (self, now);
         measure_rate (self, now);
         show_progress (self, now);
@@ -604,6 +628,7 @@ static int open_signals (run_t *self, sluice_error_t *err)
     sigaddset (&mask, SIGINT);
     sigaddset (&mask, SIGTERM);
     sigaddset (&mask, SIGHUP);
+    sigaddset (&mask, SIGUSR1);
     sigprocmask (SIG_BLOCK, &mask, &self->old_mask);
     signal (SIGPIPE, SIG_IGN);
     signal (SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, not our end */
@@ -742,6 +767,7 @@ static int set_up (run_t *self, sluice_error_t *err)
 {
     job_t *job = self->job;
     raise_limits ();
+    faults_begin ("master");
     if (job->options.trace &&
         !(self->trace = trace_new (job->options.trace, "master", err)))
         return -1;
@@ -760,12 +786,14 @@ static int set_up (run_t *self, sluice_error_t *err)
                    self->taken.bytes);
     self->context = zmq_ctx_new ();
     self->gate = gate_new (job->options.window);
-    self->sched = sched_new (&(sched_options_t){.items = job->plan->items,
-                                                .items_per_task = job->items_per_task,
-                                                .first_task = self->taken.first_task,
-                                                .crash_limit = job->crash_limit,
-                                                .failure_limit = job->retries + 1,
-                                                .no_copies = job->options.no_copies});
+    self->sched =
+        sched_new (&(sched_options_t){.items = job->plan->items,
+                                      .items_per_task = job->items_per_task,
+                                      .first_task = self->taken.first_task,
+                                      .target = (double) faults_ms (TARGET_MS) * 1e-3,
+                                      .crash_limit = job->crash_limit,
+                                      .failure_limit = job->retries + 1,
+                                      .no_copies = job->options.no_copies});
     if (writer && self->sched && take_done (self->sched, writer))
         sched_destroy (&self->sched);
     if (writer)
@@ -810,6 +838,7 @@ static void tear_down (run_t *self)
     remove_inputs (self);
     query_destroy (&self->query);
     roster_destroy (&self->roster);
+    faults_end ();
     links_destroy (&self->links, "over");
     local_stop (&self->local);
     trace_destroy (&self->trace);
@@ -848,6 +877,10 @@ static void fill_result (run_t *self, run_result_t *r)
     r->malformed = nodes.malformed + query_malformed (self->query);
     r->unwanted = nodes.unwanted;
     r->cut_off = nodes.cut_off;
+    r->lost = nodes.lost;
+    r->resyncs = nodes.resyncs;
+    r->unreceived = gate_in_use (self->gate) - gate_held (self->gate);
+    r->unfinished = c.tasks_running;
     r->forged = self->roster ? roster_refused (self->roster) : 0;
     r->strangers = query_strangers (self->query);
     r->seconds = (double) (clock_ms () - self->started) * 1e-3;

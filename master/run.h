@@ -24,7 +24,10 @@ typedef struct {
     uint64_t stale_frames;                 /* of other runs, tokens or epochs */
     uint64_t malformed, unwanted, cut_off; /* as links_counts_t */
     uint64_t forged;                       /* beacons that were not made with the key */
-    uint64_t strangers; /* connections to the query socket without it */
+    uint64_t strangers;     /* connections to the query socket without it */
+    uint64_t lost, resyncs; /* nodes; streams that were begun anew */
+    uint64_t unreceived;    /* bytes that were granted and did not come */
+    uint64_t unfinished;    /* tasks that were still waited for */
     double seconds;
     unsigned nodes, cores;
     uint64_t window, peak_held;
@@ -62,6 +65,7 @@ enum {
     STALL_MS = 10000,      /* granted and nothing came: RESYNC; doubled each time */
     FIRST_NODE_MS = 30000, /* with --node or --no-local: then exit 3 */
     LACKS_MS = 5000,       /* a node that could not take part is asked again */
+    TARGET_MS = 2000,      /* a task should take so long, smaller at the end */
     OPEN_MS = 600000       /* a kernel's open may read large inputs */
 };
 

@@ -181,7 +181,8 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
         "1f,"
         "\"nodes\":%u,\"cores\":%u,\"window\":%llu,\"peak_rss\":%llu,\"peak_held\":%llu,"
         "\"stale_frames\":%llu,\"malformed\":%llu,\"unwanted\":%llu,\"cut_off\":%llu,"
-        "\"forged\":%llu,\"strangers\":%llu,"
+        "\"forged\":%llu,\"strangers\":%llu,\"lost_nodes\":%llu,"
+        "\"resyncs\":%llu,\"unreceived\":%llu,\"unfinished\":%llu,"
         "\"resumed_items\":%llu,\"damaged_items\":%llu,\"isa\":",
         job->run_name, r->status, (unsigned long long) r->tasks,
         (unsigned long long) r->done, (unsigned long long) r->failed,
@@ -192,7 +193,9 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
         (unsigned long long) r->peak_held, (unsigned long long) r->stale_frames,
         (unsigned long long) r->malformed, (unsigned long long) r->unwanted,
         (unsigned long long) r->cut_off, (unsigned long long) r->forged,
-        (unsigned long long) r->strangers, (unsigned long long) r->taken.items,
+        (unsigned long long) r->strangers, (unsigned long long) r->lost,
+        (unsigned long long) r->resyncs, (unsigned long long) r->unreceived,
+        (unsigned long long) r->unfinished, (unsigned long long) r->taken.items,
         (unsigned long long) r->taken.damaged_items);
     json_text (summary, r->isa);
     fprintf (summary, ",\"data_path\":\"%s\",\"digest\":\"%s\",\"output\":", r->data_path,

@@ -384,6 +384,7 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
     sigaction (SIGINT, &act, &old_int);
     sigaction (SIGTERM, &act, &old_term);
     signal (SIGXFSZ, SIG_IGN);
+    signal (SIGUSR1, SIG_IGN); /* which asks for what there is not */
     progress_init (&progress, job->options.quiet);
     job->stopped = is_interrupted;
     self.writer = run_open_writer (job, &why);

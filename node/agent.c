@@ -24,6 +24,8 @@
 #include "node/netif.h"
 #include "node/push.h"
 #include "calc/vmath.h"
+#include "proto/faults.h"
+#include "proto/text.h"
 
 enum {
     IDLE_MS = 1000, /* a turn of the loop, when nothing goes on */
@@ -277,6 +279,7 @@ static int mask_signals (agent_t *self, sluice_error_t *err)
     sigaddset (&set, SIGINT);
     sigaddset (&set, SIGTERM);
     sigaddset (&set, SIGHUP);
+    sigaddset (&set, SIGUSR1);
     self->masked = sigprocmask (SIG_BLOCK, &set, &self->old_mask) == 0;
     self->signals = signalfd (-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     signal (SIGPIPE, SIG_IGN);
@@ -321,6 +324,7 @@ static int start (agent_t *self, sluice_error_t *err)
     if (!host->nursery || mask_signals (self, err) == -1)
         return -1;
     raise_limits ();
+    faults_begin ("node");
     if (o->trace && !(host->trace = trace_new (o->trace, "node", err)))
         return -1;
     host->share = o->share;
@@ -350,6 +354,7 @@ static void end (agent_t *self, const char *why)
 {
     host_t *host = &self->host;
     announce_stop (&self->announce);
+    faults_end ();
     if (self->desk)
         desk_close (self->desk, why, now_ms ());
     guard_destroy (&host->guard);
@@ -376,6 +381,33 @@ static void end (agent_t *self, const char *why)
 
 /* ---- the loop ----------------------------------------------------------- */
 
+static void show_state (const agent_t *self)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream (&text, &size);
+    if (!out)
+        return;
+    desk_write_state (self->desk, out);
+    fclose (out);
+    text_to_stderr (text);
+    free (text);
+}
+
+/* Is one of them there that ends us? SIGUSR1 only asks. */
+static bool read_signals (const agent_t *self)
+{
+    struct signalfd_siginfo info;
+    bool end = false;
+    while (read (self->signals, &info, sizeof info) == (ssize_t) sizeof info) {
+        if (info.ssi_signo == SIGUSR1)
+            show_state (self);
+        else
+            end = true;
+    }
+    return end;
+}
+
 /* Why the loop is to end; NULL: go on. */
 static const char *look_around (const agent_t *self, sluice_error_t *err)
 {
@@ -384,10 +416,12 @@ static const char *look_around (const agent_t *self, sluice_error_t *err)
                             {.fd = nursery_fd (self->host.nursery), .events = POLLIN}};
     if (poll (fds, 3, 0) <= 0)
         return NULL;
-    if (fds[0].revents)
+    if (fds[0].revents && read_signals (self))
         return "the node was stopped";
     if (fds[1].revents)
         return "its master ended";
+    if (!fds[2].revents)
+        return NULL;
     sluice_fail (err, SLUICE_ESYSTEM, "the process that makes workers has died");
     return "the node broke down";
 }
@@ -434,7 +468,7 @@ static const char *loop (agent_t *self, sluice_error_t *err)
         if (why)
             return why;
         int64_t now = now_ms ();
-        if (now - last > SILENCE_MS)
+        if (now - last > faults_ms (SILENCE_MS))
             desk_forget (self->desk, "the node stood still for 8 s", now);
         last = now;
         if (host->zap)
@@ -442,6 +476,7 @@ static const char *loop (agent_t *self, sluice_error_t *err)
         if (host->guard)
             guard_turn (host->guard, now);
         desk_turn (self->desk, now);
+        faults_turn ();
         char trouble[200];
         if (self->announce && announce_trouble (self->announce, trouble))
             fprintf (stderr, "sluice node: %s\n", trouble);

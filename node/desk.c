@@ -11,6 +11,7 @@
 #include "calc/vmath.h"
 #include "node/agent.h"
 #include "node/announce.h"
+#include "proto/faults.h"
 #include "proto/json.h"
 #include "proto/machine.h"
 
@@ -237,7 +238,7 @@ static void settle_rivals (desk_t *self, int64_t now)
         if (!rival->waiting)
             continue;
         bool ended = session_ended (self->entries[i].session);
-        if (!ended && now - rival->since < RIVAL_MS)
+        if (!ended && now - rival->since < faults_ms (RIVAL_MS))
             continue;
         session_end (self->entries[i].session, NULL, now);
         rival->waiting = false;
@@ -323,6 +324,19 @@ static void answer_status (const desk_t *self, const route_t *route)
     free (text);
 }
 
+void desk_write_state (const desk_t *self, FILE *out)
+{
+    const host_t *host = self->host;
+    fprintf (out,
+             "sluice node: state: %u slots, %u locked; outbox: %" PRIu64
+             " bytes, %" PRIu64 " reserved by runs; %u runs; %" PRIu64
+             " messages malformed, %" PRIu64 " unexpected\n",
+             host->nslots, slots_held (host->slots), host->outbox, host->outbox_used,
+             self->n, self->malformed, self->unexpected);
+    for (unsigned i = 0; i < self->n; i++)
+        session_write_state (self->entries[i].session, out);
+}
+
 /* A member ends a run here whose master does not answer. Its master may live on,
  * cut off from that member: it shall not begin again. */
 static void cancel (desk_t *self, const route_t *route, const msg_t *msg, int64_t now)
@@ -351,7 +365,7 @@ static void hear_stranger (desk_t *self, const route_t *route, const msg_t *msg,
                            int64_t now)
 {
     if (memcmp (self->stranger, msg->run, RUN_BYTES) == 0 &&
-        now - self->answered < STRANGER_MS)
+        now - self->answered < faults_ms (STRANGER_MS))
         return;
     for (unsigned i = 0; i < self->n; i++) /* just ended: it knows, or will */
         if (memcmp (session_run (self->entries[i].session), msg->run, RUN_BYTES) == 0)
@@ -459,6 +473,7 @@ static void receive_all (desk_t *self, int64_t now)
             trace_message (self->host->trace, TRACE_IN, route_text (&route, peer),
                            zmq_msg_data (&body), zmq_msg_size (&body));
         }
+        faults_received (zmq_msg_data (&body), zmq_msg_size (&body));
         if (msg_decode (zmq_msg_data (&body), zmq_msg_size (&body), &msg, &err) == 0) {
             hear (self, &route, &msg, now);
             msg_clear (&msg);

@@ -16,6 +16,7 @@
 #ifndef NODE_DESK_H
 #define NODE_DESK_H
 
+#include <stdio.h>
 #include <zmq.h>
 #include "node/session.h"
 
@@ -42,6 +43,9 @@ desk_pace_t desk_pace (const desk_t *self);
 
 /* Everything that can be done now. */
 void desk_turn (desk_t *self, int64_t now);
+
+/* What SIGUSR1 makes a node write: lines, each beginning with "sluice node: state: ". */
+void desk_write_state (const desk_t *self, FILE *out);
 
 /* End all sessions: what they hold is of the past. */
 void desk_forget (desk_t *self, const char *why, int64_t now);

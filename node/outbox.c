@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <zmq.h>
 
+#include "proto/faults.h"
+
 typedef struct item {
     struct item *next;
     uint64_t task;
@@ -85,6 +87,7 @@ void outbox_destroy (outbox_t **self_p)
     outbox_t *self = *self_p;
     if (!self)
         return;
+    faults_push_end (self);
     destroy_list (self->head);
     destroy_list (self->past);
     if (self->zeros)
@@ -227,9 +230,7 @@ static bool push_one (outbox_t *self, item_t *item, void *socket)
         atomic_fetch_sub_explicit (&item->lent, 1, memory_order_relaxed);
         return false;
     }
-    if (zmq_send (socket, item->header, item->header_bytes, ZMQ_SNDMORE | ZMQ_DONTWAIT) ==
-            -1 ||
-        zmq_msg_send (&payload, socket, ZMQ_DONTWAIT) == -1) {
+    if (faults_push (self, socket, item->header, item->header_bytes, &payload) == -1) {
         zmq_msg_close (&payload); /* which calls `returned` */
         return false;
     }
@@ -241,6 +242,7 @@ static bool push_one (outbox_t *self, item_t *item, void *socket)
 
 bool outbox_push (outbox_t *self, void *socket)
 {
+    faults_push_late (self, socket);
     while (self->unpushed && self->unpushed != self->unoffered) {
         item_t *item = self->unpushed;
         if (item->position + item->cost > self->granted)

@@ -12,6 +12,7 @@
 #include "node/duty.h"
 #include "node/outbox.h"
 #include "node/push.h"
+#include "proto/faults.h"
 #include "proto/text.h"
 
 enum {
@@ -54,7 +55,9 @@ struct session {
     int64_t heard, pinged, ended;
     uint64_t ping_seq;
     uint64_t told_credit;
-    int64_t told_slots, told_offer;
+    int64_t told_welcome, told_slots;
+    int64_t starved;     /* since when pieces wait and no credit came */
+    uint64_t starved_at; /* what was granted by then */
     failure_t failures[REMEMBERED];
     unsigned next_failure;
     char late[80]; /* why a task is ended that takes too long */
@@ -84,8 +87,7 @@ void host_send (const host_t *host, const route_t *route, msg_t *msg)
         char peer[ROUTE_TEXT];
         trace_message (host->trace, TRACE_OUT, route_text (route, peer), data, n);
     }
-    if (zmq_send (host->control, route->id, route->n, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
-        zmq_send (host->control, data, n, ZMQ_DONTWAIT);
+    faults_send (host->control, route->id, route->n, data, n);
     free (data);
 }
 
@@ -119,9 +121,10 @@ static uint64_t worker_memory (const session_t *self)
     return asked;
 }
 
-static void welcome (session_t *self)
+static void welcome (session_t *self, int64_t now)
 {
     const host_t *host = self->host;
+    self->told_welcome = now;
     msg_t msg = {.type = MSG_WELCOME,
                  .welcome = {.token = self->hello.hello.token,
                              .host = (char *) host->name,
@@ -154,6 +157,8 @@ static int reserve (session_t *self, sluice_error_t *err)
     host_t *host = self->host;
     const msg_hello_t *hello = &self->hello.hello;
     unsigned most = host->nslots / self->cores;
+    if (hello->items > 0 && hello->items < most)
+        most = (unsigned) hello->items; /* more could have no work */
     uint64_t least = 2 * (uint64_t) hello->segment;
     uint64_t left = host->outbox - host->outbox_used;
     uint64_t part = left / 2;
@@ -342,7 +347,7 @@ static void open_stream (session_t *self, int64_t now)
     self->state = READY;
     outbox_set_trace (self->outbox, self->host->trace,
                       route_text (&self->route, self->peer));
-    welcome (self);
+    welcome (self, now);
 }
 
 static void take_piece (session_t *self, const crew_event_t *event, int64_t now)
@@ -422,11 +427,12 @@ void session_turn (session_t *self, bool patient, int64_t now)
     self->hurried = self->outbox && outbox_reap (self->outbox);
     if (self->state == ENDED)
         return;
-    if (now - self->heard > SILENCE_MS) {
+    if (now - self->heard > faults_ms (SILENCE_MS)) {
         session_end (self, "its master was silent for 8 s", now);
         return;
     }
-    if (now - self->heard > PING_MS && now - self->pinged > PING_MS) {
+    if (now - self->heard > faults_ms (PING_MS) &&
+        now - self->pinged > faults_ms (PING_MS)) {
         self->pinged = now;
         tell (self, &(msg_t){.type = MSG_PING, .ping = {.seq = ++self->ping_seq}});
     }
@@ -466,14 +472,22 @@ static void answer_ping (session_t *self, const msg_ping_t *ping, int64_t now)
     }
     /* Whatever may have been lost with a connection is said again. */
     if (duty_credit (self->duty) > duty_seen (self->duty) &&
-        now - self->told_slots >= REPEAT_MS)
+        now - self->told_slots >= faults_ms (REPEAT_MS))
         self->told_credit = 0;
-    if (outbox_starved (self->outbox) && now - self->told_offer >= REPEAT_MS)
+    if (duty_seen (self->duty) == 0 && now - self->told_welcome >= faults_ms (REPEAT_MS))
+        welcome (self, now);
+    if (!outbox_starved (self->outbox) ||
+        outbox_granted (self->outbox) != self->starved_at) {
+        self->starved = now;
+        self->starved_at = outbox_granted (self->outbox);
+    } else if (now - self->starved >= faults_ms (REPEAT_MS)) {
+        self->starved = now;
         outbox_offer_again (self->outbox);
+    }
     for (unsigned i = 0; i < REMEMBERED; i++) {
         failure_t *failure = &self->failures[i];
         if (failure->times > 0 && failure->times < FAILED_TIMES &&
-            now - failure->said >= REPEAT_MS)
+            now - failure->said >= faults_ms (REPEAT_MS))
             say_failure (self, failure, now);
     }
 }
@@ -490,7 +504,8 @@ static void revoke (session_t *self, const msg_tasks_t *tasks)
     }
 }
 
-static int resync (session_t *self, const msg_credit_t *credit, sluice_error_t *err)
+static int resync (session_t *self, const msg_credit_t *credit, int64_t now,
+                   sluice_error_t *err)
 {
     if (credit->epoch < outbox_epoch (self->outbox))
         return 0; /* late */
@@ -501,7 +516,7 @@ static int resync (session_t *self, const msg_credit_t *credit, sluice_error_t *
         if (push_renew (self->push, err) == -1)
             return -1;
     }
-    welcome (self);
+    welcome (self, now);
     return 0;
 }
 
@@ -521,7 +536,7 @@ static void hear_ready (session_t *self, const msg_t *msg, int64_t now)
         rc = outbox_credit (self->outbox, &msg->credit, &err);
         break;
     case MSG_RESYNC:
-        rc = resync (self, &msg->credit, &err);
+        rc = resync (self, &msg->credit, now, &err);
         break;
     case MSG_REVOKE:
         revoke (self, &msg->tasks);
@@ -544,7 +559,7 @@ void session_hear (session_t *self, const route_t *route, const msg_t *msg, int6
     } else if (msg->type == MSG_BYE) {
         session_end (self, NULL, now);
     } else if (msg->type == MSG_HELLO && self->state == READY) {
-        welcome (self);
+        welcome (self, now);
         self->told_credit = 0;
         outbox_offer_again (self->outbox);
     } else if (self->state == READY) {
@@ -584,7 +599,7 @@ bool session_share (session_t *self, unsigned cores, int64_t now)
     return wanting && self->state == READY;
 }
 
-static void send_offers (session_t *self, int64_t now)
+static void send_offers (session_t *self)
 {
     uint32_t sizes[MSG_MAX_SIZES];
     msg_t msg = {.type = MSG_OFFER,
@@ -592,7 +607,6 @@ static void send_offers (session_t *self, int64_t now)
     while ((msg.offer.nsizes =
                 outbox_offer (self->outbox, &msg.offer.from, sizes, MSG_MAX_SIZES)) > 0) {
         tell (self, &msg);
-        self->told_offer = now;
     }
 }
 
@@ -605,7 +619,7 @@ void session_flush (session_t *self, int64_t now)
         self->told_slots = now;
         tell (self, &(msg_t){.type = MSG_SLOTS, .slots = {.tasks = self->told_credit}});
     }
-    send_offers (self, now);
+    send_offers (self);
     self->blocked = !outbox_push (self->outbox, push_socket (self->push));
 }
 
@@ -634,4 +648,32 @@ void session_status (const session_t *self, session_status_t *status)
         status->cores = duty_cores (self->duty);
         status->held = outbox_held (self->outbox);
     }
+}
+
+void session_write_state (const session_t *self, FILE *out)
+{
+    static const char *const names[] = {[WAITING] = "waiting for memory",
+                                        [OPENING] = "opening",
+                                        [READY] = "ready",
+                                        [ENDED] = "ended"};
+    char run[2 * RUN_BYTES + 1];
+    run_text (self->hello.run, run);
+    fprintf (out, "sluice node: state: run %.8s of %s (%s): %s", run,
+             self->hello.hello.owner, self->hello.hello.job, names[self->state]);
+    if (self->state == READY)
+        fprintf (
+            out,
+            "; tasks: %llu asked for, %llu came, %u running on %u workers, %u cores; "
+            "outbox: %llu bytes offered, %llu granted, %llu pushed, %llu received, "
+            "%llu held, epoch %u%s",
+            (unsigned long long) duty_credit (self->duty),
+            (unsigned long long) duty_seen (self->duty), duty_running (self->duty),
+            self->workers, duty_cores (self->duty),
+            (unsigned long long) outbox_offered (self->outbox),
+            (unsigned long long) outbox_granted (self->outbox),
+            (unsigned long long) outbox_pushed (self->outbox),
+            (unsigned long long) outbox_received (self->outbox),
+            (unsigned long long) outbox_held (self->outbox), outbox_epoch (self->outbox),
+            self->blocked ? ", blocked" : "");
+    fputc ('\n', out);
 }

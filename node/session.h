@@ -14,6 +14,7 @@
 #ifndef NODE_SESSION_H
 #define NODE_SESSION_H
 
+#include <stdio.h>
 #include "node/nursery.h"
 #include "node/slots.h"
 #include "proto/guard.h"
@@ -119,5 +120,8 @@ typedef struct {
     bool ready;
 } session_status_t;
 void session_status (const session_t *self, session_status_t *status);
+
+/* A line on how the run stands: tasks and outbox. */
+void session_write_state (const session_t *self, FILE *out);
 
 #endif

@@ -242,6 +242,7 @@ _Noreturn void spawner_main (int control, int lifeline)
     signal (SIGTERM, SIG_IGN);
     signal (SIGINT, SIG_IGN);
     signal (SIGHUP, SIG_IGN);
+    signal (SIGUSR1, SIG_IGN);
     limits_close_others ((int[]){control, lifeline}, 2);
     int null = open ("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {

@@ -311,6 +311,7 @@ _Noreturn void worker_main (const worker_t *is)
     setpgid (0, 0);
     prctl (PR_SET_CHILD_SUBREAPER, 1);
     limits_reset_signals ();
+    signal (SIGUSR1, SIG_IGN); /* it asks the agent how it stands */
     self.is = is;
     self.page = is->page;
     self.segments = calloc (is->segments, sizeof *self.segments);

@@ -176,9 +176,13 @@ static _Noreturn void become_worker (zygote_t *self, unsigned slot, int sock, in
     for (unsigned i = 0; i < self->order.slots; i++) {
         if (self->workers[i].err >= 0)
             close (self->workers[i].err);
-        if (i != slot)
-            munmap (self->pages + i * self->page_bytes, self->page_bytes);
     }
+    /* All pages but its own. */
+    if (slot > 0)
+        munmap (self->pages, slot * self->page_bytes);
+    if (slot + 1 < self->order.slots)
+        munmap (self->pages + (slot + 1) * self->page_bytes,
+                (self->order.slots - slot - 1) * self->page_bytes);
     char scratch[4096];
     snprintf (scratch, sizeof scratch, "%s/%03u", self->scratch, slot);
     worker_t worker = {
@@ -411,6 +415,7 @@ _Noreturn void zygote_main (int sock, int order, int pages, int err)
     signal (SIGTERM, SIG_IGN);
     signal (SIGINT, SIG_IGN);
     signal (SIGHUP, SIG_IGN);
+    signal (SIGUSR1, SIG_IGN);
     own_output (err);
     if (read_order (&self, order, &error) < 0 || map_pages (&self, pages, &error) < 0)
         give_up (&self, error.text);

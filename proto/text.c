@@ -3,7 +3,11 @@
 
 #include "proto/text.h"
 
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Length of the UTF-8 sequence at `s`, 0 if there is none (RFC 3629, section 4). */
 static size_t utf8_sequence (const unsigned char *s, size_t n)
@@ -114,4 +118,19 @@ size_t text_number (const char *text, size_t n, uint64_t max, uint64_t *value)
     if (at > 0)
         *value = sum;
     return at;
+}
+
+void text_to_stderr (const char *text)
+{
+    struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+    size_t left = strlen (text);
+    fflush (stderr);
+    while (left > 0 && poll (&fd, 1, 0) == 1 && (fd.revents & POLLOUT)) {
+        /* A pipe that has room has room for so much. */
+        ssize_t n = write (STDERR_FILENO, text, left < PIPE_BUF ? left : PIPE_BUF);
+        if (n <= 0)
+            return;
+        text += n;
+        left -= (size_t) n;
+    }
 }

@@ -33,4 +33,7 @@ bool text_unhex (const char *text, size_t n, uint8_t *bytes);
  * none or the number is larger than `max`. */
 size_t text_number (const char *text, size_t n, uint64_t max, uint64_t *value);
 
+/* Write to stderr as much as it takes without waiting: who reads it may have stopped. */
+void text_to_stderr (const char *text);
+
 #endif

@@ -11,8 +11,9 @@
  *   sleep_us  that an item takes
  *   mode, at  what happens in the middle of item `at`; with `first` in front of
  *             it only when the file `marker` is not there yet (it is made);
- *             `wait` goes on when `marker` is there; `plan exits` and `open fails`
- *             happen before any item
+ *             `wait` goes on when `marker` is there; `slow` makes it and the nine behind
+ *             it take 100 ms more each; `plan exits` and `open fails` happen before any
+ *             item
  *   yield     0: never give work back
  *   fails     in so many of 1,000 items, as fails_at () says, an error
  *   flood_mib that mode `flood` prints on stderr (20)
@@ -179,6 +180,8 @@ static int misbehave (state_t *s, const sluice_task_t *task, uint64_t item,
             return 0;
         close (fd);
     }
+    if (strcmp (s->mode, "slow") == 0)
+        return 0;
     if (strcmp (s->mode, "abort") == 0) {
         fprintf (stderr, "about to abort\n");
         abort ();
@@ -290,6 +293,8 @@ static int run (sluice_task_t *task, void *state, uint64_t first, uint64_t stop,
             escape (s);
         if (s->sleep_us)
             nanosleep (&nap, NULL);
+        if (strcmp (s->mode, "slow") == 0 && item >= s->at && item < s->at + 10)
+            nanosleep (&(struct timespec){.tv_nsec = 100000000}, NULL);
         if (one_item (task, s, item, err) || (s->log >= 0 && note (s, item, err)))
             return -1;
     }

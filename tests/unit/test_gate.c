@@ -106,10 +106,25 @@ Test (gate, refuses_what_cannot_be)
     cr_assert_eq (gate_offer (gate, 0, 0, large, 1, &err), -1);
     cr_assert_eq (err.code, SLUICE_EPROTO);
     cr_assert_eq (gate_offer (gate, 0, 0, zero, 1, &err), -1);
-    cr_assert_eq (gate_offer (gate, 0, 1, fine, 1, &err), -1, "a gap");
     cr_assert_eq (gate_offer (gate, 3, 0, fine, 1, &err), -1, "an unknown node");
     cr_assert_not (gate_received (gate, 0, 1), "nothing was granted");
     cr_assert_not (gate_received (gate, 9, 1));
+    gate_destroy (&gate);
+}
+
+Test (gate, an_offer_behind_a_lost_one_waits_for_its_repeat)
+{
+    gate_t *gate = gate_new (100);
+    uint32_t sizes[] = {5, 7};
+    unsigned node;
+    uint64_t granted;
+    gate_join (gate, 0);
+    cr_assert_eq (gate_offer (gate, 0, 5, sizes + 1, 1, NULL), 0);
+    cr_assert_not (gate_wants (gate, 0));
+    cr_assert_not (gate_next (gate, &node, &granted));
+    cr_assert_eq (gate_offer (gate, 0, 0, sizes, 2, NULL), 0);
+    cr_assert (gate_next (gate, &node, &granted));
+    cr_assert_eq (granted, 12);
     gate_destroy (&gate);
 }
 
