@@ -177,14 +177,37 @@ static item_rows_t counts_of (const swarm_t *self, const job_t *job)
                          .rows = self->pieces * self->chunk_rows};
 }
 
+/* How many bytes msgpack takes for a number, as a class. */
+static unsigned width (uint64_t number)
+{
+    return number < 128     ? 0
+           : number < 256   ? 1
+           : number < 65536 ? 2
+           : number >> 32   ? 4
+                            : 3;
+}
+
+/* Bytes of a piece with its header: the same for all with numbers of these widths, and
+ * asked for so often that a swarm would be slow to answer without remembering it. */
 static uint32_t cost_of (const swarm_t *self, const node_t *node, const job_t *job,
                          unsigned number)
 {
+    enum { WIDTHS = 5, KNOWN = 64 };
+    static uint32_t known[WIDTHS][WIDTHS][WIDTHS][KNOWN];
     uint8_t header[PIECE_MAX_HEADER];
     piece_t piece;
+    const task_t *t = &job->task;
+    bool fits = number < KNOWN && t->attempt < 128;
+    uint32_t *cost =
+        &known[width (t->task)][width (t->first)][width (t->stop)][fits ? number : 0];
+    if (fits && *cost)
+        return *cost;
     item_rows_t counts = counts_of (self, job);
     describe (self, node, job, number, &counts, &piece);
-    return (uint32_t) (piece_encode (&piece, header) + piece.payload);
+    uint32_t bytes = (uint32_t) (piece_encode (&piece, header) + piece.payload);
+    if (fits)
+        *cost = bytes;
+    return bytes;
 }
 
 static void keep (void *data, void *hint)
