@@ -5,80 +5,107 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "proto/clock.h"
+#include "proto/within.h"
 
-enum { WAIT_MS = 5000 };
+enum { WAIT_MS = 5000, MOST_THREADS = 16 };
 
-/* What is asked must outlive the asking, which cannot always be stopped. */
 typedef struct {
-    struct addrinfo hints;
-    struct gaicb *list; /* as many as there are endpoints */
-    struct gaicb **asked;
-    char **hosts;
+    char *host;
+    struct in_addr address;
+    int error; /* of getaddrinfo */
+    atomic_bool answered;
 } question_t;
 
-static void forget (question_t *self, size_t n)
+/* Threads work through them, each taking the next. (Not getaddrinfo_a: its gai_suspend
+ * may return before what it left on its stack was looked at.) */
+typedef struct {
+    question_t *questions;
+    size_t n;
+    atomic_size_t next;
+} questions_t;
+
+static void forget (questions_t *self)
 {
-    if (!self)
-        return;
-    for (size_t i = 0; i < n; i++) {
-        if (self->list && self->list[i].ar_result)
-            freeaddrinfo (self->list[i].ar_result);
-        if (self->hosts)
-            free (self->hosts[i]);
-    }
-    free (self->list);
-    free (self->asked);
-    free (self->hosts);
+    for (size_t i = 0; self->questions && i < self->n; i++)
+        free (self->questions[i].host);
+    free (self->questions);
     free (self);
 }
 
-static question_t *ask (const char **endpoints, size_t n, sluice_error_t *err)
+static questions_t *gather (const char **endpoints, size_t n)
 {
-    question_t *self = calloc (1, sizeof *self);
-    bool good = self && (self->list = calloc (n, sizeof *self->list)) &&
-                (self->asked = calloc (n, sizeof (struct gaicb *))) &&
-                (self->hosts = calloc (n, sizeof (char *)));
-    if (good)
-        self->hints = (struct addrinfo){.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    questions_t *self = calloc (1, sizeof *self);
+    if (!self)
+        return NULL;
+    self->n = n;
+    bool good = (self->questions = calloc (n, sizeof *self->questions)) != NULL;
     for (size_t i = 0; i < n && good; i++) {
+        question_t *q = &self->questions[i];
         const char *host = endpoints[i] + strlen ("tcp://"), *colon = strrchr (host, ':');
-        good = (self->hosts[i] = strndup (host, (size_t) (colon - host))) != NULL;
-        self->list[i] =
-            (struct gaicb){.ar_name = self->hosts[i], .ar_request = &self->hints};
-        self->asked[i] = &self->list[i];
+        good = (q->host = strndup (host, (size_t) (colon - host))) != NULL;
+        q->answered = good && inet_pton (AF_INET, q->host, &q->address) == 1;
     }
-    if (good && getaddrinfo_a (GAI_NOWAIT, self->asked, (int) n, NULL) == 0)
+    if (good)
         return self;
-    forget (self, n);
-    sluice_fail (err, SLUICE_ESYSTEM, "cannot ask for the addresses of nodes");
+    forget (self);
     return NULL;
 }
 
-static bool is_open (const question_t *self, size_t n)
+static void *ask (void *arg)
 {
-    for (size_t i = 0; i < n; i++)
-        if (gai_error (self->asked[i]) == EAI_INPROGRESS)
-            return true;
-    return false;
+    questions_t *self = arg;
+    const struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    for (size_t i; (i = atomic_fetch_add (&self->next, 1)) < self->n;) {
+        question_t *q = &self->questions[i];
+        struct addrinfo *found = NULL;
+        if (q->answered)
+            continue;
+        q->error = getaddrinfo (q->host, NULL, &hints, &found);
+        if (q->error == 0) {
+            q->address =
+                ((const struct sockaddr_in *) (const void *) found->ai_addr)->sin_addr;
+            freeaddrinfo (found);
+        }
+        q->answered = true;
+    }
+    return NULL;
 }
 
-static int take (const char **endpoint, struct gaicb *answer, sluice_error_t *err)
+/* False: some thread still works on them, and they are its own for good. */
+static bool ask_all (questions_t *self)
 {
-    int error = gai_error (answer);
-    if (error)
+    pthread_t threads[MOST_THREADS];
+    size_t open = 0, started = 0;
+    bool ended = true;
+    for (size_t i = 0; i < self->n; i++)
+        open += !self->questions[i].answered;
+    while (started < MOST_THREADS && started < open &&
+           pthread_create (&threads[started], NULL, ask, self) == 0)
+        started++;
+    int64_t end = clock_ms () + WAIT_MS;
+    for (size_t i = 0; i < started; i++) {
+        int64_t left = end - clock_ms ();
+        ended &= join_within (threads[i], left > 0 ? (unsigned) left : 0);
+    }
+    return ended;
+}
+
+static int take (const char **endpoint, const question_t *q, sluice_error_t *err)
+{
+    if (!q->answered || q->error)
         return sluice_fail (
-            err, SLUICE_EINPUT, "%s: %s has no address: %s", *endpoint, answer->ar_name,
-            error == EAI_INPROGRESS ? "no name server answers" : gai_strerror (error));
+            err, SLUICE_EINPUT, "%s: %s has no address: %s", *endpoint, q->host,
+            q->answered ? gai_strerror (q->error) : "no name server answers");
     char address[INET_ADDRSTRLEN], *resolved = NULL;
-    const struct sockaddr_in *found = (const void *) answer->ar_result->ai_addr;
-    inet_ntop (AF_INET, &found->sin_addr, address, sizeof address);
+    inet_ntop (AF_INET, &q->address, address, sizeof address);
     if (asprintf (&resolved, "tcp://%s%s", address, strrchr (*endpoint, ':')) < 0)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     free ((char *) *endpoint);
@@ -88,17 +115,14 @@ static int take (const char **endpoint, struct gaicb *answer, sluice_error_t *er
 
 int resolve_endpoints (const char **endpoints, size_t n, sluice_error_t *err)
 {
-    question_t *question = n ? ask (endpoints, n, err) : NULL;
-    if (!question)
-        return n ? -1 : 0;
-    int64_t end = clock_ms () + WAIT_MS;
-    for (int64_t left; is_open (question, n) && (left = end - clock_ms ()) > 0;)
-        gai_suspend ((const struct gaicb *const *) question->asked, (int) n,
-                     &(struct timespec){left / 1000, left % 1000 * 1000000});
+    questions_t *questions = n ? gather (endpoints, n) : NULL;
+    if (!questions)
+        return n ? sluice_fail (err, SLUICE_ESYSTEM, "out of memory") : 0;
+    bool ended = ask_all (questions);
     int rc = 0;
     for (size_t i = 0; i < n && rc == 0; i++)
-        rc = take (&endpoints[i], question->asked[i], err);
-    if (!is_open (question, n)) /* else a thread still works on it: left alone */
-        forget (question, n);
+        rc = take (&endpoints[i], &questions->questions[i], err);
+    if (ended)
+        forget (questions);
     return rc;
 }

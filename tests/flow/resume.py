@@ -376,7 +376,7 @@ class Test:
         """What failed is tried again."""
         marker, output = self.place.path('marker'), self.place.path('failed.h5')
         job = self.place.job('failed.ini', **self.parameters(
-            mode='first fail', at=31, marker=marker, crash_limit=1, sleep_us=0,
+            mode='first fail', at=31, marker=marker, retries=0, sleep_us=0,
             items_per_task=1))
         for left in (marker, output):
             if os.path.exists(left):

@@ -26,7 +26,6 @@ NODES = {
     'slots': 'it asks for more tasks than it has slots',
     'offer-absurd': 'does not fit the window',
     'offer-nothing': 'a piece of 0 bytes does not fit',
-    'offer-gap': 'an offer that leaves a gap',
     'offer-many': 'more than 16384 pieces offered',
     'nonsense': 'it does not say what a node says',
     'as-master': 'it does not say what a node says',
@@ -117,7 +116,7 @@ def rogue_nodes(place):
     # One that does it again and again, and one that keeps the run from ending.
     again, again_log = place.node('slots', 0)
     release = place.path('release')
-    keeper, keeper_log = place.node('offer-gap', 1, release)
+    keeper, keeper_log = place.node('offer-nothing', 1, release)
     error = place.path('stderr')
     with open(error, 'w', encoding='utf-8') as err:
         master = subprocess.Popen(

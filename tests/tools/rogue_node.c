@@ -121,10 +121,6 @@ static void offer_nothing (rogue_t *self)
 {
     offer (self, 0, 0, 1);
 }
-static void offer_gap (rogue_t *self)
-{
-    offer (self, 1ull << 40, 1000, 1);
-}
 static void offer_many (rogue_t *self)
 {
     for (unsigned i = 0; i < 64; i++)
@@ -249,7 +245,6 @@ static const struct {
     {"slots", WELCOMED, claim_slots},
     {"offer-absurd", ASSIGNED, offer_absurd},
     {"offer-nothing", ASSIGNED, offer_nothing},
-    {"offer-gap", ASSIGNED, offer_gap},
     {"offer-many", ASSIGNED, offer_many},
     {"nonsense", ASSIGNED, speak_nonsense},
     {"as-master", ASSIGNED, speak_as_master},
