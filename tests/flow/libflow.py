@@ -154,6 +154,20 @@ def look(path, rows=True):
 
 # ---- for the tests that are written in Python ------------------------------------
 
+def marked(text):
+    """The ids of all processes with this NAME=VALUE in their environment: those that were
+    begun with it, and their descendants."""
+    mark, found = text.encode(), []
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            with open('/proc/%s/environ' % pid, 'rb') as f:
+                if mark in f.read().split(b'\0'):
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
 class Place:
     """A folder of the test's own, and sluice run in it."""
 
@@ -193,16 +207,7 @@ class Place:
 
     def processes(self):
         """The ids of all processes that were started here, and their descendants."""
-        mark = b'FLOW_MARK=' + self.dir.encode()
-        found = []
-        for pid in filter(str.isdigit, os.listdir('/proc')):
-            try:
-                with open('/proc/%s/environ' % pid, 'rb') as f:
-                    if mark in f.read().split(b'\0'):
-                        found.append(int(pid))
-            except OSError:
-                pass
-        return found
+        return marked('FLOW_MARK=' + self.dir)
 
     def wait_gone(self, seconds):
         until = time.monotonic() + seconds

@@ -82,16 +82,7 @@ class Case:
             return f.read()
 
     def processes(self):
-        mark = b'WIRE_CASE=' + self.dir.encode()
-        found = []
-        for pid in filter(str.isdigit, os.listdir('/proc')):
-            try:
-                with open('/proc/%s/environ' % pid, 'rb') as f:
-                    if mark in f.read().split(b'\0'):
-                        found.append(int(pid))
-            except OSError:
-                pass
-        return found
+        return libflow.marked('WIRE_CASE=' + self.dir)
 
     def job(self, **params):
         path = (self.share or self.dir) + '/job.ini'
