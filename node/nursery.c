@@ -113,17 +113,26 @@ void nursery_strike (nursery_t *self, const crew_t *crew)
         }
 }
 
+/* A process that dies closes one descriptor after the other: the lifeline may have
+ * ended already, and the control socket not yet. */
+static bool lifeline_ended (const nursery_t *self)
+{
+    struct pollfd end = {.fd = self->lifeline, .events = POLLIN};
+    return poll (&end, 1, 0) > 0;
+}
+
 void nursery_listen (nursery_t *self)
 {
     wire_mail_t mail;
     wire_result_t got = WIRE_NONE;
+    bool ended = !self->dead && lifeline_ended (self); /* it says no more */
     while (!self->dead && (got = wire_recv (self->control, &mail, false)) == WIRE_GOT) {
         for (size_t i = 0; i < self->ncrews; i++)
             if (self->crews[i]->id == mail.wire.a)
                 crew_told (self->crews[i], &mail.wire);
         wire_drop (&mail);
     }
-    if (got != WIRE_EOF)
+    if (self->dead || (got != WIRE_EOF && !ended))
         return;
     self->dead = true;
     const wire_t nobody = {0};

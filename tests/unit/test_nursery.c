@@ -797,6 +797,22 @@ Test (nursery, a_dead_spawner_is_noticed)
     cr_assert_eq (count_entries (scratch), 0);
 }
 
+/* The end of its control socket may come later than that of the lifeline. */
+Test (nursery, a_dead_spawner_is_noticed_by_its_lifeline)
+{
+    start_ready ();
+    struct pollfd end = {.fd = nursery_fd (nursery), .events = POLLIN};
+    int silent[2];
+    cr_assert_eq (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, silent), 0);
+    cr_assert_eq (dup3 (silent[0], nursery->control, O_CLOEXEC), nursery->control);
+    kill (nursery->spawner, SIGKILL);
+    cr_assert_eq (poll (&end, 1, 2000), 1);
+    crew_destroy (&crew);
+    cr_assert_eq (count_entries (scratch), 0);
+    close (silent[0]);
+    close (silent[1]);
+}
+
 Test (nursery, nothing_outlives_the_agent)
 {
     prctl (PR_SET_CHILD_SUBREAPER, 1);
