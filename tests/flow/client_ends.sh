@@ -16,6 +16,7 @@ export LD_LIBRARY_PATH=$built/.libs
 begin () { # NAME ARGS...: in the background, $program
     local as=$1
     shift
+    rm -f "$as.out" "$as.err" # what the last one said is no news of this one
     FLOW_MARK=$dir "$player" --log "$dir/$as.log" "$@" >"$as.out" 2>"$as.err" &
     program=$!
 }
