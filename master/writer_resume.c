@@ -263,9 +263,14 @@ static int take_over (work_t *work, former_t *former, sluice_error_t *err)
     snprintf (self->started, sizeof self->started, "%s", former->started);
     if (former->seconds > 0 && former->seconds < 1e12)
         self->began -= former->seconds;
-    if (make_late (self, former, err) < 0 || take_pieces (work, true, err) < 0 ||
-        take_pieces (work, false, err) < 0 || take_nodes (self, former, err) < 0 ||
-        take_failures (self, former, err) < 0 || take_tasks (self, former, err) < 0)
+    if (make_late (self, former, err) < 0)
+        return -1;
+    ledger_mark (self->ledger); /* else rows that it settles would stay unsettled, too */
+    if (take_pieces (work, true, err) < 0 || take_pieces (work, false, err) < 0)
+        return -1;
+    ledger_commit (self->ledger);
+    if (take_nodes (self, former, err) < 0 || take_failures (self, former, err) < 0 ||
+        take_tasks (self, former, err) < 0)
         return -1;
     return writer_constants (self, err);
 }

@@ -180,6 +180,28 @@ class Test:
             self.map_default(way)
         self.complete(output)
 
+    def first_state(self):
+        """Killed as soon as it has gone on, with many small pieces in one chunk."""
+        job = self.place.job('small.ini', **self.parameters(
+            items=3000, bulk_kib=0, items_per_task=1, sleep_us=2000))
+        want = self.place.run(job, self.place.path('small-right.h5'), '--serial')['digest']
+        output = self.killed(self.place.path('small.h5'), *WAYS['nodes'], least=600, job=job)
+        there = items_of(output)
+
+        def superblock():
+            with open(output, 'rb') as f:
+                return f.read(48)
+        before = superblock()
+        process = self.start(output, '-q', '--resume', *WAYS['nodes'], job=job)
+        until(lambda: superblock() != before or process.poll() is not None, 'no state')
+        process.kill()
+        process.communicate()
+        verify = self.place.sluice('verify', output)
+        self.equal('first state: ' + verify.stderr, verify.returncode, 0)
+        summary, err = self.resume('first state', output, *WAYS['nodes'], job=job, want=want)
+        self.equal('first state: ' + err, summary['damaged_items'], 0)
+        assert summary['resumed_items'] >= there, summary
+
     # ---- refusals
 
     def refusals(self):
@@ -455,8 +477,9 @@ def main():
     print('seed', seed, flush=True)
     with libflow.Place() as place:
         test = Test(place, random.Random(seed))
-        for what in (sys.argv[2:] or ['ways', 'refusals', 'input_changed', 'flips', 'lost',
-                                      'cut', 'reader', 'disk_full', 'second_master']):
+        for what in (sys.argv[2:] or ['ways', 'first_state', 'refusals', 'input_changed', 'flips',
+                                      'lost', 'cut', 'reader', 'disk_full',
+                                      'second_master']):
             before = time.monotonic()
             getattr(test, what)()
             print('%s: %.1f s' % (what, time.monotonic() - before), flush=True)
