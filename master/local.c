@@ -18,6 +18,7 @@
 
 struct local {
     pid_t pid;    /* -1: none */
+    bool killed;  /* the last one was, by a signal */
     int lifetime; /* our end; the node ends when it closes */
     int starts;   /* after the first */
     int futile;   /* of these: in a row, with nothing done since the one before */
@@ -28,7 +29,8 @@ struct local {
 };
 
 /* A node that dies again and again does so because of what it is given. */
-enum { READY_MS = 10000, STOP_MS = 10000, MOST_FUTILE = 3 };
+enum { READY_MS = 10000, STOP_MS = 10000, MOST_FUTILE = 3, STEP_MS = 5 };
+static const struct timespec step = {.tv_nsec = STEP_MS * 1000000};
 
 char *local_folder (sluice_error_t *err)
 {
@@ -132,10 +134,48 @@ done:
     return self->pid > 0 ? 0 : -1;
 }
 
+bool local_ended (local_t *self, char *how, size_t size)
+{
+    int status;
+    if (self->pid <= 0 || waitpid (self->pid, &status, WNOHANG) != self->pid)
+        return false;
+    self->pid = -1;
+    close (self->lifetime);
+    self->lifetime = -1;
+    self->killed = WIFSIGNALED (status);
+    if (self->killed)
+        snprintf (how, size, "killed by signal %d (%s)", WTERMSIG (status),
+                  strsignal (WTERMSIG (status)));
+    else
+        snprintf (how, size, "ended with status %d", WEXITSTATUS (status));
+    return true;
+}
+
+/* Wait until it says that it is ready. 0: it was killed before; -1: it will not be. */
+static int wait_ready (local_t *self, int ready, sluice_error_t *err)
+{
+    char byte, how[80];
+    int got;
+    struct pollfd poll_ready = {.fd = ready, .events = POLLIN};
+    while ((got = poll (&poll_ready, 1, READY_MS)) < 0 && errno == EINTR)
+        ;
+    if (got > 0 && read (ready, &byte, 1) == 1)
+        return 1;
+    snprintf (how, sizeof how, "not ready after %d s", READY_MS / 1000);
+    /* Its end of the pipe is closed before it is dead. */
+    self->killed = false;
+    for (int waited = 0; got > 0 && waited < READY_MS; waited += STEP_MS) {
+        if (local_ended (self, how, sizeof how))
+            break;
+        nanosleep (&step, NULL);
+    }
+    sluice_fail (err, SLUICE_ESYSTEM, "the embedded node did not start: %s", how);
+    return self->killed ? 0 : -1;
+}
+
 local_t *local_start (const job_t *job, const char *folder, sluice_error_t *err)
 {
-    int ready = -1, got;
-    char byte;
+    int ready = -1, rc = 0;
     local_t *self = calloc (1, sizeof *self);
     if (!self) {
         sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
@@ -149,35 +189,19 @@ local_t *local_start (const job_t *job, const char *folder, sluice_error_t *err)
         goto error;
     }
     snprintf (self->endpoint, sizeof self->endpoint, "ipc://%s/node", folder);
-    if (make_args (self, job, err) || launch (self, &ready, err))
+    if (make_args (self, job, err))
         goto error;
-    struct pollfd poll_ready = {.fd = ready, .events = POLLIN};
-    while ((got = poll (&poll_ready, 1, READY_MS)) < 0 && errno == EINTR)
-        ;
-    bool good = got > 0 && read (ready, &byte, 1) == 1;
-    close (ready);
-    if (good)
-        return self;
-    sluice_fail (err, SLUICE_ESYSTEM, "the embedded node did not start");
+    for (; rc == 0 && self->futile <= MOST_FUTILE; self->futile++) {
+        if (launch (self, &ready, err))
+            goto error;
+        rc = wait_ready (self, ready, err);
+        close (ready);
+        if (rc == 1)
+            return self;
+    }
 error:
     local_stop (&self);
     return NULL;
-}
-
-bool local_ended (local_t *self, char *how, size_t size)
-{
-    int status;
-    if (self->pid <= 0 || waitpid (self->pid, &status, WNOHANG) != self->pid)
-        return false;
-    self->pid = -1;
-    close (self->lifetime);
-    self->lifetime = -1;
-    if (WIFSIGNALED (status))
-        snprintf (how, size, "killed by signal %d (%s)", WTERMSIG (status),
-                  strsignal (WTERMSIG (status)));
-    else
-        snprintf (how, size, "ended with status %d", WEXITSTATUS (status));
-    return true;
 }
 
 int local_again (local_t *self, bool useful, sluice_error_t *err)
@@ -212,9 +236,8 @@ void local_stop (local_t **self_p)
         return;
     if (self->lifetime >= 0)
         close (self->lifetime);
-    const struct timespec step = {.tv_nsec = 5000000};
     for (int waited = 0; self->pid > 0 && waitpid (self->pid, NULL, WNOHANG) == 0;
-         waited += 5) {
+         waited += STEP_MS) {
         if (waited >= STOP_MS) {
             kill (self->pid, SIGKILL); /* its spawner sees it and cleans up */
             waitpid (self->pid, NULL, 0);
