@@ -14,7 +14,7 @@ hosts 3
 node h2 --slots 1
 node h3 --slots 2 --outbox 64M
 
-job items.ini items=120 rows=30 vary=1 bulk_kib=1500 sleep_us=40000 items_per_task=1
+job items.ini items=400 rows=30 vary=1 bulk_kib=450 sleep_us=40000 items_per_task=1
 run whole items.ini --no-copies
 digest=$(field whole digest)
 equal 'copies that were not wanted' "$(field whole copies)" 0
