@@ -233,8 +233,9 @@ outpath_t *outpath_resume (const char *path, const sluice_plan_t *plan,
         return NULL;
     *fd = openat (self->folder, self->base, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (*fd < 0) {
-        sluice_fail (err, errno == ENOENT ? SLUICE_EINPUT : SLUICE_EOUTPUT,
-                     "output %s: %s", path, strerror (errno));
+        /* It was there when the command looked. */
+        sluice_fail (err, SLUICE_EOUTPUT, "output %s: %s", path,
+                     errno == ENOENT ? "somebody has just removed it" : strerror (errno));
         outpath_release (&self);
         return NULL;
     }
