@@ -421,6 +421,8 @@ class Test:
         self.equal('second: ' + err, status, 4)
         self.equal('second: one line', err.count('\n'), 1)
         self.has('second', err, 'is being written by run .* process %d' % first.pid)
+        _, _, err = self.sluice_run(output, '--resume', '--serial')
+        self.equal('second: no advice to resume it: ' + err, '--resume' in err, False)
         self.has('show', self.place.sluice('show', output).stdout, r'\.h5: running\n')
         first.kill()
         first.communicate()
