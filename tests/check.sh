@@ -60,3 +60,12 @@ wait_for () {
 }
 # Milliseconds of a clock.
 now_ms () { printf '%s\n' "$((${EPOCHREALTIME/./} / 1000))"; }
+# How many items are done in an output: a quick look, without h5py, to wait with.
+items_of () {
+    local n
+    n=$("${binary:-$SLUICE}" show --json "$1" 2>/dev/null |
+        sed -n 's/.*"items_done": \([0-9]*\).*/\1/p') || true
+    printf '%s\n' "${n:-0}"
+}
+# has_items FILE N: are so many items done in it?
+has_items () { [ "$(items_of "$1")" -ge "$2" ]; }

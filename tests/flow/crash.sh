@@ -153,10 +153,10 @@ for victim in spawner agent; do
 done
 
 # It may die more often than four times, if something is done between.
-job "$dir/often.ini" items=$n rows=20 vary=1 sleep_us=16000 items_per_task=10
+job "$dir/often.ini" items=$n rows=20 vary=1 sleep_us=24000 items_per_task=10
 begin often often
 for i in 1 2 3 4 5 6; do
-    have=$(look "$dir/often.h5" --items)
+    have=$(items_of "$dir/often.h5")
     xargs kill -KILL <"/proc/$master/task/$master/children"
     wait_for 60 has_items "$dir/often.h5" $((have + 1)) ||
         fail "often: nothing is done after death $i: $(tail -n 2 "$dir/often.err")"

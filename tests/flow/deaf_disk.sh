@@ -27,7 +27,7 @@ sleep $deaf_for
 said=$(timeout 60 "$binary" explain "$run") || fail "explain: $said"
 kill -0 $master || fail "it has ended: $(cat "$dir/goes_on.err")"
 equal 'it says' "$(grep -c 'lost node' "$dir/goes_on.err")" 0
-before=$(look "$dir/goes_on.h5" --items)
+before=$(items_of "$dir/goes_on.h5")
 rm "$dir/deaf"
 check 'it goes on' wait_for 60 has_items "$dir/goes_on.h5" $((before + 1))
 kill -INT $master

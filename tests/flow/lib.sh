@@ -124,8 +124,6 @@ verified () {
 # look FILE [ARGS]: h5py opens it, and all in it agrees; prints what it holds
 look () { "$python" "$flow/libflow.py" "$@"; }
 
-# has_items FILE N: are so many items done in it?
-has_items () { [ -e "$1" ] && [ "$(look "$1" --items 2>/dev/null || echo 0)" -ge "$2" ]; }
 no_process () { [ -z "$(ours)" ]; }
 nothing_left () {
     check "$1: a process is left: $(ours | tr '\n' ' ')" wait_for 10 no_process

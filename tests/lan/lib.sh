@@ -127,7 +127,6 @@ verified () { # NAME: the digest that `sluice verify` computes
     esac
 }
 look () { "$python" "$top/tests/flow/libflow.py" "$@"; }
-has_items () { [ -e "$1" ] && [ "$(look "$1" --items 2>/dev/null || echo 0)" -ge "$2" ]; }
 # Workers, zygotes and spawners are forks of the node: how many processes of
 # sluice are on a host, by their command.
 processes () { "$lab" in "$1" sh -c 'cat /proc/[0-9]*/comm 2>/dev/null | grep -c sluice' || true; }
