@@ -100,7 +100,7 @@ done
 
 # Workers killed from outside, again and again, and once the zygote that they are
 # forked from: all of them begin anew.
-job "$dir/hunted.ini" items=$n rows=20 vary=1 sleep_us=6000 items_per_task=20
+job "$dir/hunted.ini" items=$n rows=20 vary=1 sleep_us=9000 items_per_task=20
 named () { # NAME: our processes of this name
     local pid
     for pid in $(ours); do
