@@ -37,6 +37,15 @@ def marked(mark, *names):
     return sorted(found)
 
 
+def parent(pid):
+    """Its parent's id; 0: it is gone."""
+    try:
+        with open('/proc/%d/stat' % pid, encoding='latin-1') as f:
+            return int(f.read().rsplit(')', 1)[1].split()[1])
+    except OSError:
+        return 0
+
+
 def send(pids, sig):
     sent = 0
     for pid in pids:
@@ -129,7 +138,9 @@ class Alone:
     # -- who is to be hit
 
     def workers(self, host):
-        return marked(self.mark + '/' + (host or 'master'), 'sluice-w')
+        """Not what they fork: a command has the name of its worker until it is begun."""
+        found = marked(self.mark + '/' + (host or 'master'), 'sluice-w')
+        return [pid for pid in found if parent(pid) not in found]
 
     def named(self, host, name):
         return marked(self.mark + '/' + (host or 'master'), name)
@@ -270,9 +281,8 @@ class Lan(Loop):
 
     def master_pid(self, process):
         for pid in marked(self.mark + '/' + process.who, 'sluice'):
-            with open('/proc/%d/stat' % pid, encoding='latin-1') as f:
-                if int(f.read().rsplit(')', 1)[1].split()[1]) == process.pid:
-                    return pid
+            if parent(pid) == process.pid:
+                return pid
         return None
 
     def route(self, on, to, verb):
