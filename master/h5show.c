@@ -242,8 +242,8 @@ static void print_slowest (const record_t *record, FILE *out)
 }
 
 /* Failures, the last first. */
-static int print_failures (const output_t *output, unsigned limit, FILE *out,
-                           sluice_error_t *err)
+static int print_failures (const output_t *output, uint64_t done, unsigned limit,
+                           FILE *out, sluice_error_t *err)
 {
     uint64_t n = output->failures.rows;
     if (n)
@@ -259,7 +259,10 @@ static int print_failures (const output_t *output, unsigned limit, FILE *out,
                  row.final ? ", given up" : ", tried again",
                  fixed (row.reason, sizeof row.reason, reason));
     }
-    if (n && strcmp (output->kernel, "builtin:map") == 0)
+    if (n > limit)
+        fprintf (out, "  and %llu more: sluice show --json %s\n",
+                 (unsigned long long) (n - limit), output->path);
+    if (n && done < output->items && strcmp (output->kernel, "builtin:map") == 0)
         fprintf (out,
                  "  to run just those that failed again: sluice map --only-failed %s\n",
                  output->path);
@@ -277,7 +280,7 @@ int check_show (const char *path, FILE *out, unsigned limit, sluice_error_t *err
         print_totals (output, &record, out);
         print_nodes (&record, limit, out);
         print_slowest (&record, out);
-        rc = print_failures (output, limit, out, err);
+        rc = print_failures (output, record.items, limit, out, err);
     }
     record_clear (&record);
     output_close (&output);

@@ -99,6 +99,10 @@ static int find_share (job_t *self, sluice_error_t *err)
 {
     const run_options_t *o = &self->options;
     sluice_error_t why = {0};
+    if (o->no_local && o->no_network && o->nnodes == 0 && !o->serial)
+        return sluice_fail (err, SLUICE_EINPUT,
+                            "--no-local and --no-network together leave nothing to "
+                            "compute on; leave out one of them");
     if (!o->serial && !o->no_network) {
         self->share = share_find (self->folder, &why);
         if (!self->share && why.code != SLUICE_OK) {

@@ -66,6 +66,7 @@ typedef struct job {
     bool resume;                           /* it is there, and to be gone on with */
     bool (*stopped) (void); /* set by who runs it: the user wants an end; may be NULL */
     bool made;              /* this run has made it */
+    bool opened;            /* or has gone on from it */
     char *owner;            /* user@host */
     sluice_params_t *params;
     share_t *share;     /* the unconfined one if there is none */

@@ -468,9 +468,12 @@ void links_written (links_t *self, const wthread_event_t *event)
 void links_counts (const links_t *self, links_counts_t *counts)
 {
     *counts = self->counts;
-    counts->ready = counts->opening = counts->lacking = 0;
+    counts->ready = counts->opening = counts->lacking = counts->ready_cores = 0;
     for (unsigned i = 0; i < self->nlinks; i++) {
-        counts->ready += self->links[i].state == LINK_READY;
+        if (self->links[i].state == LINK_READY) {
+            counts->ready++;
+            counts->ready_cores += self->links[i].slots;
+        }
         counts->opening += self->links[i].state == LINK_HELLO && self->links[i].answered;
         counts->lacking += self->links[i].state == LINK_LACKS;
     }

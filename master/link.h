@@ -127,6 +127,7 @@ void links_stop (links_t *self);
 typedef struct {
     unsigned ready, opening, lacking, ever; /* nodes; opening: those that answered */
     unsigned cores;                         /* of all that ever took part */
+    unsigned ready_cores;                   /* of those that are ready */
     uint64_t stale_frames, malformed, lost, resyncs;
     uint64_t unwanted; /* pieces of attempts that their node does not run (any more) */
     uint64_t cut_off;  /* nodes that broke the rules */

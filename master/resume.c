@@ -250,8 +250,8 @@ void resume_tell (const job_t *job)
 {
     char text[LONG_COMMAND];
     if (job->options.quiet || job->options.nameless || job->options.feed ||
-        access (job->output, F_OK) != 0 || outpath_locked (job->output) > 0)
-        return; /* not there to be gone on with, or another run writes it */
+        access (job->output, F_OK) != 0)
+        return;
     if (command_text (job, text))
         fprintf (stderr, "sluice %s: to go on with it: %s\n", job->options.command, text);
     else

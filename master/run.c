@@ -28,6 +28,7 @@
 #include "master/state.h"
 #include "proto/clock.h"
 #include "proto/faults.h"
+#include "proto/signals.h"
 #include "proto/text.h"
 #include "proto/within.h"
 
@@ -178,7 +179,7 @@ static void show_progress (run_t *self, int64_t now)
                                     .running = c.running,
                                     .bytes = totals.bytes,
                                     .nodes = nodes.ready,
-                                    .cores = nodes.cores,
+                                    .cores = nodes.ready_cores,
                                     .seconds = (double) (now - self->started) * 1e-3,
                                     .waiting = waiting_for (self, &nodes)};
     progress_show (&self->progress, &state);
@@ -623,16 +624,9 @@ static int loop (run_t *self)
 
 static int open_signals (run_t *self, sluice_error_t *err)
 {
-    sigset_t mask;
-    sigemptyset (&mask);
-    sigaddset (&mask, SIGINT);
-    sigaddset (&mask, SIGTERM);
-    sigaddset (&mask, SIGHUP);
-    sigaddset (&mask, SIGUSR1);
-    sigprocmask (SIG_BLOCK, &mask, &self->old_mask);
     signal (SIGPIPE, SIG_IGN);
     signal (SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, not our end */
-    self->signals = signalfd (-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    self->signals = signals_open (&self->old_mask);
     return self->signals >= 0
                ? 0
                : sluice_fail (err, SLUICE_ESYSTEM, "signalfd: %s", strerror (errno));
@@ -721,6 +715,7 @@ writer_t *run_open_writer (job_t *job, sluice_error_t *err)
     } while (!writer && job_renumber (job, err));
     if (!writer && !job->resume)
         resume_advise (job, err);
+    job->opened = writer;
     job->made = writer && !job->resume;
     if (writer && job->begun)
         job->begun (job);

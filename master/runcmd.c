@@ -354,7 +354,9 @@ static int run_job (const run_options_t *o)
         summarise (job, &result);
     else
         run_discard (job, &result, &err);
-    if (rc != 0 && (job->made || job->resume) && err.code != SLUICE_EINPUT)
+    /* Interrupted while it was being checked, or later. */
+    if (rc != 0 && err.code != SLUICE_EINPUT &&
+        (job->opened || (job->resume && err.code == SLUICE_ECANCELLED)))
         resume_tell (job);
     if (o->json && print_json (job, &result, &err)) {
         cmd_fail (o->command, &err);

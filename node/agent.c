@@ -25,6 +25,7 @@
 #include "node/push.h"
 #include "calc/vmath.h"
 #include "proto/faults.h"
+#include "proto/signals.h"
 #include "proto/text.h"
 
 enum {
@@ -274,14 +275,8 @@ static int start_announcing (agent_t *self, const char *interface, sluice_error_
 
 static int mask_signals (agent_t *self, sluice_error_t *err)
 {
-    sigset_t set;
-    sigemptyset (&set);
-    sigaddset (&set, SIGINT);
-    sigaddset (&set, SIGTERM);
-    sigaddset (&set, SIGHUP);
-    sigaddset (&set, SIGUSR1);
-    self->masked = sigprocmask (SIG_BLOCK, &set, &self->old_mask) == 0;
-    self->signals = signalfd (-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    self->signals = signals_open (&self->old_mask);
+    self->masked = true;
     signal (SIGPIPE, SIG_IGN);
     if (self->signals < 0)
         return sluice_fail (err, SLUICE_ESYSTEM, "cannot wait for signals: %s",

@@ -54,6 +54,26 @@ kill -TERM $master
 stopped terminated 2000 130
 whole terminated cancelled
 
+# Hung up: its end, but not under nohup; nor its node's.
+begin hungup
+kill -HUP $master
+stopped hungup 2000 130
+whole hungup cancelled
+trap '' HUP
+begin nohup
+trap - HUP
+xargs kill -HUP $master <"/proc/$master/task/$master/children"
+have=$(items_of "$dir/nohup.h5")
+wait_for 20 has_items "$dir/nohup.h5" $((have + 10)) || fail "nohup: $(cat "$dir/nohup.err")"
+equal 'nohup: lost nodes' "$(grep -c 'lost node' "$dir/nohup.err")" 0
+kill -TERM $master
+stopped nohup 2000 130
+
+status=0
+sluice run "$dir/escape.ini" --no-local --no-network -o "$dir/none.h5" 2>"$dir/said" || status=$?
+equal "nothing to compute on: $(cat "$dir/said")" $status 2
+equal 'in one line' "$(wc -l <"$dir/said")" 1
+
 begin cancelled
 id=$(ls "$dir/run/sluice")
 status=0
