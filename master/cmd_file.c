@@ -12,6 +12,7 @@
 
 #include "calc/plot.h"
 #include "master/h5check.h"
+#include "master/tofile.h"
 
 int cmd_show (int argc, char **argv)
 {
@@ -102,7 +103,7 @@ int cmd_plot (int argc, char **argv)
         png = made;
     }
     status = 0;
-    if (plot_map (path, png, imt, &err))
+    if (tofile_spare (png, &err) || plot_map (path, png, imt, &err))
         status = cmd_fail ("plot", &err);
     else
         printf ("%s\n", png);

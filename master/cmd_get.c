@@ -17,6 +17,7 @@
 #include "master/dump.h"
 #include "master/extract.h"
 #include "master/follow.h"
+#include "master/tofile.h"
 
 static const char HELP[] =
     "Usage: sluice get FILE NAME [--item N] [-o OUT] [--npy | --csv]\n"
@@ -202,14 +203,13 @@ static int get_to (const char *path, const char *name, const char *to, form_t fo
     if (!name)
         list (output);
     else {
-        if (to && !(self.out = fopen (to, "we")))
-            rc = sluice_fail (&err, SLUICE_EOUTPUT, "%s: %s", to, strerror (errno));
+        tofile_t file = {0};
+        if (to && (rc = tofile_open (&file, to, &err)) == 0)
+            self.out = file.out;
         if (rc == 0)
             rc = get (&self, name, item, &err);
-        if (to && self.out && (ferror (self.out) | fclose (self.out)) && rc == 0)
-            rc = sluice_fail (&err, SLUICE_EOUTPUT, "%s: %s", to, strerror (errno));
-        if (rc && to && self.out)
-            unlink (to);
+        if (tofile_close (&file, rc == 0, rc ? NULL : &err))
+            rc = -1;
     }
     output_close (&output);
     return rc ? cmd_fail ("get", &err) : 0;

@@ -16,6 +16,7 @@
 #include "master/again.h"
 #include "master/mapargs.h"
 #include "master/runcmd.h"
+#include "master/tofile.h"
 
 static const char HELP[] =
     "Usage: sluice map [options] [--] COMMAND [WORD...] [::: ARGUMENT...]...\n"
@@ -315,6 +316,22 @@ static int show_commands (const map_t *self, sluice_error_t *err)
     return good ? 0 : -1;
 }
 
+/* --force is about an output, not about what its arguments come from. */
+static int spare_inputs (const map_t *self, sluice_error_t *err)
+{
+    const char *output = self->run.output, *input = NULL;
+    for (size_t i = 0; output && i < self->norders; i++)
+        if (self->orders[i].kind != SOURCE_RANGE &&
+            tofile_same (self->orders[i].text, output))
+            input = self->orders[i].text;
+    if (output && self->only_failed && tofile_same (self->only_failed, output))
+        input = self->only_failed;
+    return input
+               ? sluice_fail (err, SLUICE_EINPUT,
+                              "output %s: is the input %s; use another -o", output, input)
+               : 0;
+}
+
 static int go (map_t *self, char **words, size_t n)
 {
     sluice_error_t err = {0};
@@ -335,6 +352,8 @@ static int go (map_t *self, char **words, size_t n)
     }
     if (self->dry_run)
         return show_commands (self, &err) ? cmd_fail ("map", &err) : 0;
+    if (spare_inputs (self, &err))
+        return cmd_fail ("map", &err);
     return runcmd_go (&self->run);
 }
 

@@ -161,14 +161,16 @@ static int wait_ready (local_t *self, int ready, sluice_error_t *err)
         ;
     if (got > 0 && read (ready, &byte, 1) == 1)
         return 1;
-    snprintf (how, sizeof how, "not ready after %d s", READY_MS / 1000);
+    if (got <= 0)
+        kill (self->pid, SIGKILL); /* it stands still */
     /* Its end of the pipe is closed before it is dead. */
     self->killed = false;
-    for (int waited = 0; got > 0 && waited < READY_MS; waited += STEP_MS) {
-        if (local_ended (self, how, sizeof how))
-            break;
+    snprintf (how, sizeof how, "it does not end");
+    for (int waited = 0; waited < READY_MS && !local_ended (self, how, sizeof how);
+         waited += STEP_MS)
         nanosleep (&step, NULL);
-    }
+    if (got <= 0)
+        snprintf (how, sizeof how, "not ready after %d s", READY_MS / 1000);
     sluice_fail (err, SLUICE_ESYSTEM, "the embedded node did not start: %s", how);
     return self->killed ? 0 : -1;
 }

@@ -228,7 +228,10 @@ outpath_t *outpath_take (const char *path, bool force, const sluice_plan_t *plan
 outpath_t *outpath_resume (const char *path, const sluice_plan_t *plan,
                            const uint8_t *run, int *fd, sluice_error_t *err)
 {
-    outpath_t *self = take (path, true, plan, run, err);
+    /* The lock lies beside the file itself, not beside a link to it. */
+    char *real = realpath (path, NULL);
+    outpath_t *self = take (real ? real : path, true, plan, run, err);
+    free (real);
     if (!self)
         return NULL;
     *fd = openat (self->folder, self->base, O_RDWR | O_NONBLOCK | O_CLOEXEC);

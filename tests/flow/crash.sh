@@ -163,14 +163,17 @@ for i in 1 2 3 4 5 6; do
 done
 survived often 1
 
-# Or before it is ready.
-FLOW_MARK=$dir "$binary" run "$dir/hunted.ini" -q --json --cores 2 -o "$dir/early.h5" \
-    >"$dir/early.json" 2>"$dir/early.err" &
-master=$!
-children=/proc/$master/task/$master/children
-wait_for 20 grep -q . "$children" || fail "early: no node: $(cat "$dir/early.err")"
-xargs kill -KILL <"$children"
-survived early 0
+# Or before it is ready; or it may stand still then.
+for what in KILL STOP; do
+    early=early-$what
+    FLOW_MARK=$dir "$binary" run "$dir/hunted.ini" -q --json --cores 2 -o "$dir/$early.h5" \
+        >"$dir/$early.json" 2>"$dir/$early.err" &
+    master=$!
+    children=/proc/$master/task/$master/children
+    wait_for 20 grep -q . "$children" || fail "$early: no node: $(cat "$dir/$early.err")"
+    xargs kill -$what <"$children"
+    survived $early 0
+done
 
 # All of it at once: what they leave goes with the next run.
 begin all

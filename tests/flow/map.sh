@@ -110,6 +110,19 @@ complete noisy2 -- sh -c 'echo $1; echo $$ >&2' x {} ::: a b c
 equal 'with another stderr' "$(sluice diff "$dir/noisy.h5" "$dir/noisy2.h5")" equal
 
 # ---- get
+# What -o names stays when nothing comes of it, and results are never replaced.
+echo precious >kept.csv
+for what in "nope -o kept.csv" "rows --item 99999 -o kept.csv" "rows -o $dir/noisy.h5"; do
+    status=0
+    # shellcheck disable=SC2086
+    out thousand $what 2>"$dir/said" || status=$?
+    equal "get $what: $(cat "$dir/said")" $status 2
+    equal "get $what: lines" "$(wc -l <"$dir/said")" 1
+done
+equal 'what was there' "$(cat kept.csv)" precious
+equal 'the results' "$(sluice diff "$dir/noisy.h5" "$dir/noisy2.h5")" equal
+out thousand mean -o kept.csv
+out thousand mean | cmp - kept.csv || fail 'get -o over a file'
 out thousand rows -o rows.npy
 out thousand rows >rows.csv
 out thousand mean >mean.csv
@@ -211,6 +224,7 @@ refused 'missing' -a missing -- echo
 refused 'is not known; :::' -- echo ::: a :::+ b
 refused 'not a number' --retries x -- echo ::: a
 refused 'is not an HDF5 file' --only-failed lines
+refused 'is the input lines' --force -a lines -o lines -- echo {}
 printf '#!/no/such/interpreter\n' >odd; chmod +x odd
 refused 'interpreter /no/such/interpreter is not there' -- ./odd ::: a
 

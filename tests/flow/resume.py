@@ -424,6 +424,12 @@ class Test:
         _, _, err = self.sluice_run(output, '--resume', '--serial')
         self.equal('second: no advice to resume it: ' + err, '--resume' in err, False)
         self.has('show', self.place.sluice('show', output).stdout, r'\.h5: running\n')
+        # By another name, too: the lock lies beside the file itself.
+        link = self.place.path('second-link.h5')
+        os.symlink(output, link)
+        status, _, err = self.sluice_run(link, '-q', '--resume', '--serial')
+        self.equal('by a link: ' + err, status, 4)
+        self.has('by a link', err, 'is being written by run .* process %d' % first.pid)
         first.kill()
         first.communicate()
         self.resume('second', output, *WAYS['nodes'])
