@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -89,6 +90,7 @@ static int command (int argc, char **argv)
 int main (int argc, char **argv)
 {
     fill_standard ();
+    signal (SIGXFSZ, SIG_IGN); /* a limit of file size is an error of write */
     int status = command (argc, argv);
     if (fflush (stdout) == 0 && !ferror (stdout))
         return status;

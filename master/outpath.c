@@ -18,6 +18,7 @@ struct outpath {
     struct outpath *next;              /* in `held` */
     char *path;                        /* as the user said it */
     char *base, *lock_name, *new_name; /* in the folder */
+    char *where;                       /* the folder, when it was opened */
     int folder, lock;
     dev_t dev;
     ino_t ino; /* of the lock's file */
@@ -56,6 +57,15 @@ static void unhold (outpath_t *self)
     pthread_mutex_unlock (&held_mutex);
 }
 
+/* Where an open file is now; "" if that cannot be known. */
+static void find (int fd, char path[PATH_MAX])
+{
+    char link[40];
+    snprintf (link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink (link, path, PATH_MAX - 1);
+    path[n < 0 ? 0 : n] = '\0';
+}
+
 static int split (outpath_t *self, sluice_error_t *err)
 {
     const char *slash = strrchr (self->path, '/');
@@ -77,6 +87,9 @@ static int split (outpath_t *self, sluice_error_t *err)
         rc = sluice_fail (err, SLUICE_EINPUT, "output %s: cannot open the folder %s: %s",
                           self->path, folder, strerror (errno));
     free (folder);
+    char where[PATH_MAX];
+    find (self->folder, where);
+    self->where = strdup (where);
     return rc;
 }
 
@@ -324,13 +337,13 @@ int outpath_still_there (const outpath_t *self, int fd, bool by_name, sluice_err
         return sluice_fail (err, SLUICE_EOUTPUT,
                             "output %s: somebody removed it while it was being written",
                             self->path);
-    if (!by_name || (fstatat (self->folder, self->base, &named, 0) == 0 &&
+    char now[PATH_MAX];
+    find (self->folder, now);
+    bool moved = self->where && strcmp (self->where, now) != 0;
+    if (!by_name || (!moved && fstatat (self->folder, self->base, &named, 0) == 0 &&
                      named.st_dev == ours.st_dev && named.st_ino == ours.st_ino))
         return 0;
-    char link[40], now[PATH_MAX];
-    snprintf (link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink (link, now, sizeof now - 1);
-    now[n < 0 ? 0 : n] = '\0';
+    find (fd, now);
     return sluice_fail (
         err, SLUICE_EOUTPUT,
         "output %s: somebody renamed or replaced it while it was being written; all of "
@@ -353,6 +366,7 @@ void outpath_release (outpath_t **self_p)
     if (self->folder >= 0)
         close (self->folder);
     free (self->path);
+    free (self->where);
     free (self->base);
     free (self->lock_name);
     free (self->new_name);

@@ -625,7 +625,6 @@ static int loop (run_t *self)
 static int open_signals (run_t *self, sluice_error_t *err)
 {
     signal (SIGPIPE, SIG_IGN);
-    signal (SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, not our end */
     self->signals = signals_open (&self->old_mask);
     return self->signals >= 0
                ? 0

@@ -380,10 +380,12 @@ int run_serial (job_t *job, run_result_t *r, sluice_error_t *err)
     interrupted = 0;
     bool whole = false;
     struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int) SA_RESETHAND},
-                     old_int, old_term;
+                     old_int, old_term, old_hup;
     sigaction (SIGINT, &act, &old_int);
     sigaction (SIGTERM, &act, &old_term);
-    signal (SIGXFSZ, SIG_IGN);
+    if (sigaction (SIGHUP, NULL, &old_hup) == 0 && old_hup.sa_handler != SIG_IGN)
+        sigaction (SIGHUP, &act, NULL);
+    signal (SIGPIPE, SIG_IGN);
     signal (SIGUSR1, SIG_IGN); /* which asks for what there is not */
     progress_init (&progress, job->options.quiet);
     job->stopped = is_interrupted;
@@ -440,6 +442,7 @@ done:
         free (self.segment[i]);
     sigaction (SIGINT, &old_int, NULL);
     sigaction (SIGTERM, &old_term, NULL);
+    sigaction (SIGHUP, &old_hup, NULL);
     if (err)
         *err = why;
     return rc;

@@ -118,4 +118,19 @@ kill -INT $master
 stopped serial 4000 130
 within 'ms until a serial run was over' $(($(now_ms) - began)) 4500
 whole serial cancelled
+serial
+kill -HUP $master
+stopped serial 4000 130
+whole serial cancelled
 nothing_left end
+
+# A small limit of file size: a line, not a death by signal.
+for how in '--cores 2' --serial; do
+    status=0
+    # shellcheck disable=SC2086
+    (ulimit -f 200 && exec "$binary" run "$dir/escape.ini" -q $how --disk-wait 1 \
+        -o "$dir/small.h5" 2>"$dir/said" >/dev/null) || status=$?
+    equal "limit, $how: $(cat "$dir/said")" $status 4
+    rm -f "$dir/small.h5"
+done
+nothing_left limit

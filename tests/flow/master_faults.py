@@ -116,11 +116,14 @@ def stopped(p, digest):
 
 def deleted(p, _digest):
     """Its output is removed, renamed, replaced: nothing that nobody finds is computed."""
-    for how in ('removed', 'renamed', 'replaced'):
-        run, output = held(p, how)
+    os.mkdir(p.path('folder'))
+    for how in ('removed', 'renamed', 'replaced', 'with its folder'):
+        run, output = held(p, os.path.join('folder', 'moved') if 'folder' in how else how)
         if how == 'removed':
             os.unlink(output)
             gone = time.monotonic()
+        elif 'folder' in how:
+            os.rename(os.path.dirname(output), p.path('elsewhere'))
         else:
             os.rename(output, p.path('elsewhere.h5'))
         if how == 'replaced':
@@ -136,10 +139,11 @@ def deleted(p, _digest):
             print('a removed output was noticed after %.1f s' % took)
         ok(err, ('removed it' if how == 'removed' else 'renamed or replaced it') in err)
         if how != 'removed':
-            ok(err, 'elsewhere.h5' in err)
-            verify = p.sluice('verify', p.path('elsewhere.h5'))
+            now = p.path('elsewhere/moved.h5' if 'folder' in how else 'elsewhere.h5')
+            ok(err, now in err)
+            verify = p.sluice('verify', now)
             ok(verify.stderr, verify.returncode == 0)
-            os.unlink(p.path('elsewhere.h5'))
+            os.unlink(now)
         if how == 'replaced':
             with open(output, encoding='ascii') as f:
                 ok('what is there now is not touched', f.read() == 'mine')
