@@ -124,12 +124,14 @@ static void tell (node_t *node, msg_t *msg)
 static void welcome (swarm_t *self, node_t *node)
 {
     char host[32];
+    /* A node may ask for four tasks a slot. */
+    uint32_t slots = (uint32_t) (self->at_once + 3) / 4;
     snprintf (host, sizeof host, "swarm%u", (unsigned) (node - self->nodes));
     msg_t msg = {.type = MSG_WELCOME,
                  .welcome = {.token = node->token,
                              .host = host,
-                             .cores = 1,
-                             .slots = 1,
+                             .cores = slots,
+                             .slots = slots,
                              .outbox = 1 << 30,
                              .epoch = node->epoch,
                              .endpoint = node->data_endpoint,
