@@ -328,7 +328,7 @@ static void last_line (const char *tail, size_t n, char *out, size_t size)
 
 static void describe (const item_t *self, const command_result_t *r, char *text, size_t n)
 {
-    double gib = 1 << 30;
+    double mib = 1 << 20;
     switch (r->how) {
     case COMMAND_NOT_BEGUN:
         if (r->in_folder)
@@ -349,10 +349,10 @@ static void describe (const item_t *self, const command_result_t *r, char *text,
     case COMMAND_MEMORY:
         snprintf (
             text, n,
-            "out of memory: killed with %.2f GiB in %u process%s, its limit is %.2f "
-            "GiB (--memory)",
-            (double) r->tree / gib, r->processes, r->processes == 1 ? "" : "es",
-            (double) self->map->memory / gib);
+            "out of memory: killed with %.0f MiB in %u process%s, its limit is %.0f "
+            "MiB (--memory)",
+            (double) r->tree / mib, r->processes, r->processes == 1 ? "" : "es",
+            (double) self->map->memory / mib);
         return;
     case COMMAND_STOPPED:
         snprintf (text, n, "the task was ended");
@@ -377,8 +377,10 @@ static int fail (const item_t *self, const command_result_t *r, sluice_error_t *
                silent ? self->nout_tail : self->ntail, said, sizeof said);
     template_print (self->words, was, sizeof was);
     text_make_utf8 (was);
-    fwrite (silent ? self->out_tail : self->tail, 1,
-            silent ? self->nout_tail : self->ntail, stderr);
+    fwrite (self->out_tail, 1, self->nout_tail, stderr);
+    if (self->nout_tail && self->out_tail[self->nout_tail - 1] != '\n')
+        fputc ('\n', stderr);
+    fwrite (self->tail, 1, self->ntail, stderr);
     fflush (stderr);
     task_set_end (self->task, r->exit_code, r->sig);
     return sluice_fail (err, SLUICE_EFAILED, "%s%s%s [%s]", how, *said ? ": " : "", said,

@@ -82,15 +82,15 @@ static void add_memory (const crew_t *self, const slot_t *slot)
     size_t n = strlen (reason), room = sizeof slot->reason - n;
     bool full = self->memory && slot->peak >= self->memory - self->memory / 8;
     bool killed = slot->dead && WIFSIGNALED (slot->status);
-    double gib = (double) self->memory / (1 << 30);
+    double mib = (double) self->memory / (1 << 20);
     if (slot->broke)
         return;
     if (speaks_of_memory (reason)) {
         if (self->memory)
-            snprintf (reason + n, room, " (limit %.1f GiB)", gib);
+            snprintf (reason + n, room, " (limit %.0f MiB)", mib);
     } else if (slot->dead && (full || speaks_of_memory (slot->tail))) {
         if (self->memory)
-            snprintf (reason + n, room, ": out of memory (limit %.1f GiB)", gib);
+            snprintf (reason + n, room, ": out of memory (limit %.0f MiB)", mib);
         else
             snprintf (reason + n, room, ": out of memory");
     } else if (killed && WTERMSIG (slot->status) == SIGKILL)

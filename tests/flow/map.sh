@@ -260,6 +260,8 @@ with h5py.File(sys.argv[1], 'r') as f:
     assert len(f['stdout_index']) == int(sys.argv[2]) - 3
 END
 check 'its last words' grep -q 'bad luck: 17' <<<"$(out fail stderr --item 17)"
+map both -- sh -c 'printf "some progress"; echo oops >&2; exit 3' ::: a
+equal 'of both kinds' "$(out both stderr --item 0)" $'some progress\noops'
 said=$(out fail stdout --item 17 2>&1 || true)
 check "its stdout: $said" grep -q 'item 17 failed: exit status 1' <<<"$said"
 status=0

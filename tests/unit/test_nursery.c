@@ -504,12 +504,12 @@ Test (nursery, memory_is_limited)
 #ifndef HAVE_ASAN
     assign (0, MEMORY * WHAT, 1);
     cr_assert_eq (skip_pieces (), CREW_FAILED);
-    cr_assert_not_null (strstr (event.failed.reason, "out of memory (limit 0.1 GiB)"),
+    cr_assert_not_null (strstr (event.failed.reason, "out of memory (limit 64 MiB)"),
                         "%s", event.failed.reason);
     assign (0, MEMORY_CRASH * WHAT, 1);
     cr_assert_eq (skip_pieces (), CREW_FAILED);
     cr_assert_eq (event.failed.sig, SIGABRT);
-    cr_assert_not_null (strstr (event.failed.reason, "out of memory (limit 0.1 GiB)"),
+    cr_assert_not_null (strstr (event.failed.reason, "out of memory (limit 64 MiB)"),
                         "%s", event.failed.reason);
 #endif
     run_well (0, BIG * WHAT + 100, 1); /* results do not count */
