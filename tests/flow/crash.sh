@@ -163,7 +163,8 @@ for i in 1 2 3 4 5 6; do
 done
 survived often 1
 
-# Or before it is ready; or it may stand still then.
+# Or before it is ready; or it may stand still for longer than it is waited for, then or
+# just after it was ready.
 for what in KILL STOP; do
     early=early-$what
     FLOW_MARK=$dir "$binary" run "$dir/hunted.ini" -q --json --cores 2 -o "$dir/$early.h5" \
@@ -171,7 +172,14 @@ for what in KILL STOP; do
     master=$!
     children=/proc/$master/task/$master/children
     wait_for 20 grep -q . "$children" || fail "$early: no node: $(cat "$dir/$early.err")"
-    xargs kill -$what <"$children"
+    node=$(cat "$children")
+    # shellcheck disable=SC2086
+    kill -$what $node
+    if [ $what = STOP ]; then
+        sleep 12
+        # shellcheck disable=SC2086
+        kill -CONT $node 2>/dev/null || true
+    fi
     survived $early 0
 done
 
