@@ -47,6 +47,12 @@ links_t *links_new (void *context, const job_t *job, gate_t *gate, sched_t *sche
     self->writer = writer;
     self->began = clock_ms ();
     self->room = count_room ();
+    self->handover = -1;
+    if (local && !(self->handed = handed_new (job->segment))) {
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        links_destroy (&self, "");
+        return NULL;
+    }
     if ((local && plane_open (&self->local, context, job, false, err)) ||
         (job->cluster && plane_open (&self->net, context, job, true, err))) {
         links_destroy (&self, "");
@@ -59,6 +65,11 @@ void links_set_inputs (links_t *self, const char *inputs)
 {
     free (self->inputs);
     self->inputs = strdup (inputs);
+}
+
+void links_set_handover (links_t *self, int sock)
+{
+    self->handover = sock;
 }
 
 void links_on_failed (links_t *self, links_failed_fn *fn, void *arg)
@@ -139,10 +150,15 @@ static void send_hello (links_t *self, link_t *l)
     link_send (self, l, &msg);
 }
 
+uint64_t link_received (const links_t *self, const link_t *l)
+{
+    return l->local ? handed_done (self->handed) : l->position;
+}
+
 void link_send_credit (links_t *self, link_t *l, unsigned node)
 {
     l->told_granted = gate_granted (self->gate, node);
-    l->told_position = l->position;
+    l->told_position = link_received (self, l);
     link_send (self, l,
                &(msg_t){.type = MSG_CREDIT,
                         .credit = {l->epoch, l->told_granted, l->told_position}});
@@ -269,6 +285,8 @@ int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *u
             err, SLUICE_EINPUT,
             "%s: not an endpoint (%s); nodes are named as tcp://HOST:PORT", endpoint,
             zmq_strerror (zmq_errno ()));
+    if (local)
+        handed_begin (self->handed, self->handover);
     l->state = LINK_HELLO;
     send_hello (self, l);
     return 0;
@@ -349,6 +367,7 @@ void links_destroy (links_t **self_p, const char *why)
                        &(msg_t){.type = MSG_BYE, .text = {.text = (char *) why}});
     plane_close (&self->local);
     plane_close (&self->net);
+    handed_destroy (&self->handed);
     free (self->links);
     free (self->inputs);
     free (self);
@@ -440,6 +459,9 @@ size_t links_sockets (const links_t *self, void **sockets)
 void links_written (links_t *self, const wthread_event_t *event)
 {
     gate_written (self->gate, event->cost);
+    const link_t *from = links_at (self, event->node);
+    if (from && from->local)
+        handed_written (self->handed);
     if (event->done)
         sched_done (self->sched, event->node, event->task, event->attempt, event->stop,
                     event->seconds);

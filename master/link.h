@@ -82,6 +82,10 @@ void links_destroy (links_t **self_p, const char *why);
  * first links_add. */
 void links_set_inputs (links_t *self, const char *inputs);
 
+/* By which socket the embedded node hands its segments over (handed.h); before
+ * links_add of it. */
+void links_set_handover (links_t *self, int sock);
+
 /* Record what is sent and received; borrowed. */
 void links_set_trace (links_t *self, trace_t *trace);
 

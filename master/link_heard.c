@@ -12,6 +12,7 @@
 #include "master/run.h"
 #include "proto/clock.h"
 #include "proto/faults.h"
+#include "proto/segments.h"
 #include "proto/text.h"
 
 enum {
@@ -125,7 +126,7 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
 void link_send_resync (links_t *self, const link_t *l)
 {
     link_send (self, l,
-               &(msg_t){.type = MSG_RESYNC, .credit = {l->epoch, 0, l->position}});
+               &(msg_t){.type = MSG_RESYNC, .credit = {l->epoch, 0, link_received (self, l)}});
 }
 
 void link_resync (links_t *self, link_t *l)
@@ -281,23 +282,46 @@ static bool never_had (const links_t *self, unsigned node, const piece_t *piece)
               t.other_attempt == piece->attempt)));
 }
 
+/* Decode the header of a piece. *bytes are those of its payload, which may be a reference
+ * where there can be one. */
+static int decode (const links_t *self, const plane_t *plane, zmq_msg_t frame[2],
+                   piece_t *piece, uint64_t *bytes)
+{
+    *bytes = zmq_msg_size (&frame[1]);
+    bool may_refer = plane == &self->local && *bytes == SEGMENT_REF_BYTES;
+    if (piece_decode (zmq_msg_data (&frame[0]), zmq_msg_size (&frame[0]),
+                      may_refer ? PIECE_ANY_PAYLOAD : *bytes, piece, NULL))
+        return -1;
+    if (piece->kind == PIECE_EMPTY || piece->payload == *bytes)
+        return 0;
+    *bytes = piece->payload;
+    return handed_is_reference (&frame[1], *bytes) ? 0 : -1;
+}
+
+/* The piece is not for the writer. */
+static void piece_ends (links_t *self, const link_t *l, uint64_t cost)
+{
+    gate_written (self->gate, cost);
+    if (l->local)
+        handed_came (self->handed, cost, true);
+}
+
 /* A piece. Returns true if the frames were handed over. */
-static bool on_piece (links_t *self, zmq_msg_t frame[2])
+static bool on_piece (links_t *self, const plane_t *plane, zmq_msg_t frame[2])
 {
     piece_t piece;
-    uint64_t cost = zmq_msg_size (&frame[0]) + zmq_msg_size (&frame[1]);
-    if (piece_decode (zmq_msg_data (&frame[0]), zmq_msg_size (&frame[0]),
-                      zmq_msg_size (&frame[1]), &piece, NULL)) {
+    uint64_t bytes;
+    if (decode (self, plane, frame, &piece, &bytes)) {
         self->counts.malformed++;
         return false;
     }
+    uint64_t cost = zmq_msg_size (&frame[0]) + bytes;
     link_t *l = memcmp (piece.run, self->job->run, RUN_BYTES) == 0
                     ? by_token (self, piece.token)
                     : NULL;
     if (self->trace)
         trace_piece (self->trace, TRACE_IN, l ? l->endpoint : "?",
-                     zmq_msg_data (&frame[0]), zmq_msg_size (&frame[0]),
-                     zmq_msg_size (&frame[1]));
+                     zmq_msg_data (&frame[0]), zmq_msg_size (&frame[0]), bytes);
     if (!l || piece.epoch != l->epoch || piece.position < l->position) {
         self->counts.stale_frames++;
         return false;
@@ -319,23 +343,36 @@ static bool on_piece (links_t *self, zmq_msg_t frame[2])
     if (task && piece.kind == PIECE_DONE &&
         (piece.first != task->first || piece.stop > task->stop ||
          piece.stop < piece.first)) {
-        gate_written (self->gate, cost);
+        piece_ends (self, l, cost);
         link_cut_off (self, l, "it sent a result for items it was not given");
         return false;
     }
     if (!task && piece.kind != PIECE_EMPTY) {
         self->counts.unwanted++;
         if (never_had (self, node, &piece)) {
-            gate_written (self->gate, cost);
+            piece_ends (self, l, cost);
             link_cut_off (self, l, "it sent a result of a task that it was not given");
             return false;
         }
     }
     /* The writer is told nothing of an attempt known to be dead. */
-    if (piece.kind == PIECE_EMPTY || !task || self->stopped ||
-        wthread_piece (self->writer, node, &frame[0], &frame[1], cost)) {
-        gate_written (self->gate, cost);
+    if (piece.kind == PIECE_EMPTY || !task || self->stopped) {
+        piece_ends (self, l, cost);
         return false;
+    }
+    if (bytes != zmq_msg_size (&frame[1]) &&
+        handed_resolve (self->handed, &frame[1], bytes)) {
+        piece_ends (self, l, cost);
+        link_cut_off (self, l, "it refers to memory that it did not hand over");
+        return false;
+    }
+    if (wthread_piece (self->writer, node, &frame[0], &frame[1], cost)) {
+        piece_ends (self, l, cost);
+        return false;
+    }
+    if (l->local && handed_came (self->handed, cost, false)) {
+        link_lose (self, l, "out of memory");
+        return true;
     }
     if (piece.kind == PIECE_DONE) {
         task_t late;
@@ -357,7 +394,7 @@ static void receive_data (links_t *self, plane_t *plane)
         if (there && !whole)
             self->counts.malformed++;
         if (there && whole)
-            on_piece (self, frame);
+            on_piece (self, plane, frame);
         zmq_msg_close (&frame[0]);
         zmq_msg_close (&frame[1]);
         if (!there)

@@ -9,6 +9,7 @@
 #ifndef MASTER_LINK_STATE_H
 #define MASTER_LINK_STATE_H
 
+#include "master/handed.h"
 #include "master/link.h"
 
 enum { TOLD_LACKS = 64 };
@@ -20,6 +21,8 @@ struct links {
     wthread_t *writer;
     plane_t local, net;
     char *inputs;
+    handed_t *handed; /* of the node on this machine */
+    int handover;     /* its socket; -1: it has none */
     link_t *links;
     unsigned nlinks;
     links_counts_t counts;
@@ -41,6 +44,9 @@ struct links {
 /* ---- link.c */
 
 void link_send (links_t *self, const link_t *l, msg_t *msg);
+/* How far its stream has come, as it is told: what the node on this machine handed over
+ * is the master's until it is written. */
+uint64_t link_received (const links_t *self, const link_t *l);
 void link_send_credit (links_t *self, link_t *l, unsigned node);
 /* Send a message about one task, now and with the next PINGs: it does no harm when it
  * comes twice, and its loss would cost as much as the task takes. */

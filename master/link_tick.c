@@ -113,10 +113,11 @@ static void tick_link (links_t *self, link_t *l, int64_t now)
     assign (self, l, now);
     if (l->state != LINK_READY)
         return; /* it was cut off */
-    if (l->told_position != l->position)
+    if (l->told_position != link_received (self, l))
         link_send_credit (self, l, node);
     bool waiting = gate_granted (self->gate, node) > l->position || !l->streaming ||
-                   (l->held > 0 && !gate_wants (self->gate, node));
+                   (l->held > 0 && link_received (self, l) == l->position &&
+                    !gate_wants (self->gate, node));
     if (!waiting)
         l->moved = now;
     if (now - l->moved > l->stall_ms) {

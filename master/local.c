@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@
 struct local {
     pid_t pid;    /* -1: none */
     bool killed;  /* the last one was, by a signal */
-    int lifetime; /* our end; the node ends when it closes */
+    int lifetime; /* our end; the node ends when it closes, and hands segments over by it */
     int starts;   /* after the first */
     int futile;   /* of these: in a row, with nothing done since the one before */
     char *folder, *root;
@@ -100,7 +101,8 @@ static int launch (local_t *self, int *ready_fd, sluice_error_t *err)
     int lifetime[2] = {-1, -1}, ready[2] = {-1, -1};
     sigset_t none;
     sigemptyset (&none);
-    if (pipe2 (lifetime, O_CLOEXEC) || pipe2 (ready, O_CLOEXEC)) {
+    if (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, lifetime) ||
+        pipe2 (ready, O_CLOEXEC)) {
         sluice_fail (err, SLUICE_ESYSTEM, "cannot start the embedded node: %s",
                      strerror (errno));
         goto done;
@@ -224,6 +226,11 @@ int local_again (local_t *self, bool useful, sluice_error_t *err)
         return -1;
     close (ready); /* whoever connects waits until it listens */
     return 0;
+}
+
+int local_handover (const local_t *self)
+{
+    return self->lifetime;
 }
 
 const char *local_endpoint (const local_t *self)

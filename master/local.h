@@ -33,6 +33,8 @@ bool local_ended (local_t *self, char *how, size_t size);
 int local_again (local_t *self, bool useful, sluice_error_t *err);
 /* Its endpoint. */
 const char *local_endpoint (const local_t *self);
+/* The socket by which it hands its segments over (proto/segments.h). */
+int local_handover (const local_t *self);
 /* Ends the node with all its workers; waits for it (10 s at most). */
 void local_stop (local_t **self_p);
 

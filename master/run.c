@@ -473,8 +473,10 @@ static void name_nodes (run_t *self, int64_t now)
     self->named_at = now;
     for (size_t i = 0; i < o->nnodes; i++)
         links_add (self->links, o->nodes[i], false, NULL, NULL);
-    if (self->local)
+    if (self->local) {
+        links_set_handover (self->links, local_handover (self->local));
         links_add (self->links, local_endpoint (self->local), true, NULL, NULL);
+    }
 }
 
 /* The embedded node has died: its successor gets what it had. */

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -301,6 +302,12 @@ static void say_ready (const agent_t *self)
     fflush (stdout);
 }
 
+static bool is_socket (int fd)
+{
+    struct stat st;
+    return fd > 0 && fstat (fd, &st) == 0 && S_ISSOCK (st.st_mode);
+}
+
 static int start (agent_t *self, sluice_error_t *err)
 {
     const agent_options_t *o = self->options;
@@ -324,6 +331,8 @@ static int start (agent_t *self, sluice_error_t *err)
         return -1;
     host->share = o->share;
     host->confine = o->confine;
+    if (!o->cluster && is_socket (o->lifetime_fd))
+        host->handover = o->lifetime_fd;
     host->port_from = o->port_from;
     host->port_to = o->port_to;
     random_bytes (host->uuid, sizeof host->uuid);

@@ -38,7 +38,9 @@ typedef struct {
     bool announce;               /* broadcast; the share gets its record anyway */
     bool confine;                /* Landlock */
     const char *trace;           /* file to record messages in; NULL: none */
-    int lifetime_fd;             /* end when this is at its end; -1: none */
+    int lifetime_fd;             /* end when this is at its end; -1: none. Of an embedded
+                                    node a socket, by which its master gets the
+                                    segments (proto/segments.h) */
     int ready_fd;                /* gets a line when masters may connect; -1: none */
     bool quiet;                  /* no line on standard output */
 } agent_options_t;

@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "node/limits.h"
-#include "node/segments.h"
+#include "proto/segments.h"
 #include "proto/folder.h"
 
 enum {
@@ -214,6 +214,7 @@ crew_t *crew_start (nursery_t *nursery, const crew_options_t *options,
     self->id = ++nursery->last_id;
     self->zygote = self->err = self->epoll = self->bell = self->lock = -1;
     self->memory = options->memory;
+    self->handover = options->handover;
     self->nslots = options->slots;
     self->segments = options->segments;
     self->segment_bytes = options->hello->segment;
@@ -432,11 +433,19 @@ int crew_adopt (crew_t *self, unsigned i, uint32_t number, int fd, sluice_error_
         self->held = held;
         self->nheld = room;
     }
+    int copy = self->handover ? dup (fd) : -1;
     const void *map = segment_map (fd, self->segment_bytes, err);
+    bool handed =
+        map && copy >= 0 && segment_hand_over (self->handover, (uint32_t) handle, copy);
+    if (copy >= 0)
+        close (copy);
     if (!map)
         return -1;
-    self->held[handle] = (segment_t){
-        .map = map, .slot = i, .generation = slot->generation, .number = number};
+    self->held[handle] = (segment_t){.map = map,
+                                     .slot = i,
+                                     .generation = slot->generation,
+                                     .number = number,
+                                     .handed = handed};
     slot->segments[number] = (uint32_t) handle;
     slot->own++;
     return 0;

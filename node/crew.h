@@ -74,7 +74,8 @@ typedef struct {
 typedef struct {
     const void *map; /* NULL: the handle is free */
     uint32_t slot, generation, number;
-    bool held; /* between CREW_PIECE and crew_release */
+    bool held;   /* between CREW_PIECE and crew_release */
+    bool handed; /* the master has it, too */
 } segment_t;
 
 struct crew {
@@ -84,6 +85,7 @@ struct crew {
     int err;         /* what is printed while the kernel opens */
     int epoll, bell; /* the bell rings when the spawner reported */
     uint64_t memory;
+    int handover; /* to the master; 0: none */
     unsigned nslots, segments; /* segments per slot */
     uint32_t segment_bytes;
     size_t ntables;

@@ -298,6 +298,7 @@ static bool take_piece (crew_t *self, unsigned i, wire_mail_t *mail, crew_event_
     }
     event->segment = slot->segments[number];
     event->payload = self->held[event->segment].map;
+    event->handed = self->held[event->segment].handed;
     self->held[event->segment].held = true;
     slot->done = last;
     return give (event, CREW_PIECE, i);

@@ -44,6 +44,8 @@ typedef struct {
                                           run's part of the outbox */
     const char *scratch;               /* folder under which workers get theirs */
     bool confine;                      /* Landlock */
+    int handover;                      /* socket by which the master on this machine gets
+                                          the segments (proto/segments.h); 0: none */
 } crew_options_t;
 
 /* Begin a run: the zygote is forked and opens its inputs in the background.
@@ -78,6 +80,7 @@ typedef struct {
                                           are valid until the next call */
     const void *payload;               /* valid until crew_release */
     uint32_t segment;                  /* handle for crew_release */
+    bool handed;                       /* the master has the segment under that handle */
     /* CREW_FAILED (strings belong to the event until the next call) */
     msg_failed_t failed;
 } crew_event_t;

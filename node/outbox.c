@@ -4,12 +4,14 @@
 #include "node/outbox.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <zmq.h>
 
 #include "proto/faults.h"
+#include "proto/segments.h"
 
 typedef struct item {
     struct item *next;
@@ -22,6 +24,9 @@ typedef struct item {
     uint64_t position; /* valid once offered */
     bool held;         /* its segment is still ours */
     bool dead;         /* pushed as EMPTY from now on */
+    bool lingers;      /* dead, but ZeroMQ has its segment still */
+    bool handed;       /* only its handle is pushed */
+    bool referred;     /* and was: the master may be reading the segment */
     atomic_uint lent;  /* messages of ZeroMQ that point to it */
     size_t header_bytes;
     uint8_t header[]; /* encoded; epoch, position and kind are set on pushing */
@@ -39,7 +44,7 @@ struct outbox {
     item_t *unpushed;     /* the first that was not pushed */
     item_t *past;         /* received, but ZeroMQ has not let go yet */
     item_t *again;        /* offered, and to be offered again from here; NULL: none */
-    unsigned lingering;   /* dead ones in the stream whose segment is lent */
+    unsigned lingering;   /* how many of the stream do so */
     void *zeros;          /* `largest` bytes of the zero page */
     uint64_t held, offered, granted, pushed, received;
     trace_t *trace; /* NULL: none */
@@ -96,9 +101,15 @@ void outbox_destroy (outbox_t **self_p)
     *self_p = NULL;
 }
 
-static bool is_lent (const item_t *item)
+static bool in_zeromq (const item_t *item)
 {
     return atomic_load_explicit (&item->lent, memory_order_acquire) > 0;
+}
+
+/* Does somebody read its segment still? */
+static bool is_lent (const item_t *item)
+{
+    return item->referred || in_zeromq (item);
 }
 
 /* Give the segment back if nobody reads it any more. */
@@ -151,6 +162,14 @@ int outbox_add (outbox_t *self, const piece_t *piece, const void *payload,
     return 0;
 }
 
+void outbox_refer (outbox_t *self)
+{
+    if (!self->head)
+        return;
+    item_t *last = (item_t *) ((char *) self->tail - offsetof (item_t, next));
+    last->handed = last->payload_bytes >= SEGMENT_REF_LEAST;
+}
+
 size_t outbox_offer (outbox_t *self, uint64_t *from, uint32_t *sizes, size_t max)
 {
     item_t *item = self->again ? self->again : self->unoffered;
@@ -185,8 +204,8 @@ static void forget (outbox_t *self, uint64_t received)
         if (self->again == item)
             self->again = item->next == self->unoffered ? NULL : item->next;
         self->received = item->position + item->cost;
-        if (item->dead && item->held)
-            self->lingering--;
+        self->lingering -= item->lingers;
+        item->referred = false;
         let_go (self, item);
         if (is_lent (item)) {
             item->next = self->past;
@@ -220,20 +239,35 @@ static void returned (void *data, void *hint)
     atomic_fetch_sub_explicit (&item->lent, 1, memory_order_release);
 }
 
+/* What stands for the payload. */
+static int init_payload (const outbox_t *self, item_t *item, zmq_msg_t *payload)
+{
+    if (item->handed && !item->dead) {
+        if (zmq_msg_init_size (payload, sizeof item->segment) == -1)
+            return -1;
+        memcpy (zmq_msg_data (payload), &item->segment, sizeof item->segment);
+        return 0;
+    }
+    atomic_fetch_add_explicit (&item->lent, 1, memory_order_relaxed);
+    int rc = zmq_msg_init_data (payload,
+                                item->dead ? self->zeros : (void *) item->payload,
+                                item->payload_bytes, returned, item);
+    if (rc == -1)
+        atomic_fetch_sub_explicit (&item->lent, 1, memory_order_relaxed);
+    return rc;
+}
+
 static bool push_one (outbox_t *self, item_t *item, void *socket)
 {
     zmq_msg_t payload;
     piece_stamp (item->header, self->epoch, item->position, item->dead);
-    atomic_fetch_add_explicit (&item->lent, 1, memory_order_relaxed);
-    if (zmq_msg_init_data (&payload, item->dead ? self->zeros : (void *) item->payload,
-                           item->payload_bytes, returned, item) == -1) {
-        atomic_fetch_sub_explicit (&item->lent, 1, memory_order_relaxed);
+    if (init_payload (self, item, &payload) == -1)
         return false;
-    }
     if (faults_push (self, socket, item->header, item->header_bytes, &payload) == -1) {
-        zmq_msg_close (&payload); /* which calls `returned` */
+        zmq_msg_close (&payload); /* which calls `returned`, unless it is a handle */
         return false;
     }
+    item->referred = item->referred || (item->handed && !item->dead);
     if (self->trace)
         trace_piece (self->trace, TRACE_OUT, self->peer, item->header, item->header_bytes,
                      item->payload_bytes);
@@ -296,7 +330,8 @@ static void drop (outbox_t *self, bool every, uint64_t task, uint32_t attempt)
         if (mine && !item->dead) {
             item->dead = true;
             let_go (self, item);
-            self->lingering += item->held; /* ZeroMQ has it still */
+            item->lingers = item->held && in_zeromq (item);
+            self->lingering += item->lingers;
         }
         self->tail = &item->next;
     }
@@ -326,9 +361,10 @@ bool outbox_reap (outbox_t *self)
     }
     if (self->lingering > 0)
         for (item_t *item = self->head; item; item = item->next)
-            if (item->dead && item->held) {
+            if (item->lingers && !in_zeromq (item)) {
                 let_go (self, item);
-                self->lingering -= !item->held;
+                self->lingering--;
+                item->lingers = false;
             }
     return self->past || self->lingering > 0;
 }
@@ -336,10 +372,10 @@ bool outbox_reap (outbox_t *self)
 bool outbox_quiet (const outbox_t *self)
 {
     for (const item_t *item = self->head; item; item = item->next)
-        if (is_lent (item))
+        if (in_zeromq (item))
             return false;
     for (const item_t *item = self->past; item; item = item->next)
-        if (is_lent (item))
+        if (in_zeromq (item))
             return false;
     return true;
 }

@@ -47,6 +47,10 @@ void outbox_set_trace (outbox_t *self, trace_t *trace, const char *peer);
 int outbox_add (outbox_t *self, const piece_t *piece, const void *payload,
                 uint32_t segment, sluice_error_t *err);
 
+/* The master has the segment of the piece that was added last: only its handle is pushed
+ * (proto/segments.h), and the segment is the master's until it says "received". */
+void outbox_refer (outbox_t *self);
+
 /* The next OFFER, of pieces not offered yet: at most `max` sizes are written.
  * Returns how many; 0: nothing new. */
 size_t outbox_offer (outbox_t *self, uint64_t *from, uint32_t *sizes, size_t max);

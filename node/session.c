@@ -17,7 +17,7 @@
 
 enum {
     EVENTS_PER_TURN = 256, /* of one run, so that heartbeats come in between */
-    MOST_SEGMENTS = 64,    /* of one worker: more do not make it faster */
+    MOST_SEGMENTS = 16,    /* of one worker: more do not make it faster */
     REPEAT_MS = 2000,      /* what may have been lost is said again after */
     REMEMBERED = 64,       /* failures that are repeated */
     FAILED_TIMES = 4,      /* how often each is said: a break is over or fatal then */
@@ -227,7 +227,8 @@ static void begin (session_t *self, bool patient, int64_t now)
                               .memory = worker_memory (self),
                               .segments = self->segments,
                               .scratch = self->host->scratch,
-                              .confine = self->host->confine};
+                              .confine = self->host->confine,
+                              .handover = self->host->handover};
     self->outbox = outbox_new (self->hello.run, hello->token, hello->segment,
                                release_segment, self, &err);
     if (self->outbox)
@@ -363,6 +364,8 @@ static void take_piece (session_t *self, const crew_event_t *event, int64_t now)
         -1) {
         crew_release (self->crew, event->segment);
         session_end (self, err.text, now);
+    } else if (event->handed) {
+        outbox_refer (self->outbox);
     }
 }
 

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "node/limits.h"
-#include "node/segments.h"
+#include "proto/segments.h"
 #include "proto/folder.h"
 
 typedef enum {

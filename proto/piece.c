@@ -291,7 +291,8 @@ static int check (const piece_t *piece, uint64_t payload_bytes, sluice_error_t *
 {
     if (piece->first > piece->stop)
         return wrong (err, "items end before they begin");
-    if (piece->kind != PIECE_EMPTY && piece->payload != payload_bytes)
+    if (piece->kind != PIECE_EMPTY && payload_bytes != PIECE_ANY_PAYLOAD &&
+        piece->payload != payload_bytes)
         return wrong (err, "a payload of another length");
     if (piece->kind == PIECE_DATA && piece->nparts != 1)
         return wrong (err, "data of other than one table");

@@ -107,6 +107,7 @@ void piece_stamp (uint8_t *header, uint32_t epoch, uint64_t position, bool empty
  * they say is for the caller to check. For EMPTY the payload frame may have any length.
  * Whether `row`, `rows` and the table fit the run, and the xxh3 of the bytes, is for the
  * caller to check. */
+#define PIECE_ANY_PAYLOAD UINT64_MAX /* not known here: the length is not checked */
 int piece_decode (const void *header, size_t n, uint64_t payload_bytes, piece_t *piece,
                   sluice_error_t *err);
 

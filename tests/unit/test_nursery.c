@@ -22,7 +22,7 @@
 #include <unistd.h>
 #include "node/crew.h"
 #include "proto/proctree.h"
-#include "node/segments.h"
+#include "proto/segments.h"
 #include "proto/clock.h"
 
 /* What an item of tests/kernels/nursery_kernel.c does: see there. */

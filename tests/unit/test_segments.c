@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "node/segments.h"
+#include "proto/segments.h"
 
 enum { BYTES = 100000 };
 

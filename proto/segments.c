@@ -2,12 +2,13 @@
  * v. 2.0 (LICENSE). */
 
 #define _GNU_SOURCE 1
-#include "node/segments.h"
+#include "proto/segments.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,4 +63,53 @@ void segment_unmap (const void *map, uint32_t bytes)
 {
     if (map)
         munmap ((void *) (uintptr_t) map, bytes);
+}
+
+/* ---- handing over ------------------------------------------------------- */
+
+typedef union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE (sizeof (int))];
+} ancillary_t;
+
+bool segment_hand_over (int sock, uint32_t handle, int fd)
+{
+    struct iovec part = {&handle, sizeof handle};
+    ancillary_t extra = {0};
+    struct msghdr msg = {.msg_iov = &part,
+                         .msg_iovlen = 1,
+                         .msg_control = extra.bytes,
+                         .msg_controllen = sizeof extra.bytes};
+    struct cmsghdr *rights = CMSG_FIRSTHDR (&msg);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN (sizeof fd);
+    memcpy (CMSG_DATA (rights), &fd, sizeof fd);
+    ssize_t sent;
+    do
+        sent = sendmsg (sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    return sent == (ssize_t) sizeof handle;
+}
+
+bool segment_take_over (int sock, uint32_t *handle, int *fd)
+{
+    struct iovec part = {handle, sizeof *handle};
+    ancillary_t extra;
+    struct msghdr msg = {.msg_iov = &part,
+                         .msg_iovlen = 1,
+                         .msg_control = extra.bytes,
+                         .msg_controllen = sizeof extra.bytes};
+    ssize_t got;
+    do
+        got = recvmsg (sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    while (got < 0 && errno == EINTR);
+    struct cmsghdr *rights = got > 0 ? CMSG_FIRSTHDR (&msg) : NULL;
+    if (!rights || rights->cmsg_level != SOL_SOCKET || rights->cmsg_type != SCM_RIGHTS)
+        return false;
+    memcpy (fd, CMSG_DATA (rights), sizeof *fd);
+    if (got == (ssize_t) sizeof *handle && !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+        return true;
+    close (*fd);
+    return false;
 }
