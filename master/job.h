@@ -44,7 +44,7 @@ typedef struct {         /* the command line; zero: not given */
     uint64_t rate;                   /* of writing, bytes per second */
     unsigned cores;                  /* slots of the embedded node */
     bool force, resume, serial, json, quiet, no_local, no_network, fail_fast, no_copies,
-        confine;
+        confine, curve;
     bool has_retries;
     unsigned retries;     /* of an item that failed */
     unsigned crash_limit; /* attempts of an item whose worker dies */

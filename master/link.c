@@ -3,6 +3,7 @@
 
 #include "master/link_state.h"
 
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,10 @@ links_t *links_new (void *context, const job_t *job, gate_t *gate, sched_t *sche
     self->handover = -1;
     if (local && !(self->handed = handed_new (job->segment))) {
         sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        links_destroy (&self, "");
+        return NULL;
+    }
+    if (job->cluster && !(self->opener = opener_new (err))) {
         links_destroy (&self, "");
         return NULL;
     }
@@ -134,6 +139,7 @@ static void send_hello (links_t *self, link_t *l)
     h->job = job->name;
     memcpy (h->share, share_id (job->share), SHARE_ID_BYTES);
     memcpy (h->data_key, l->plane->data_pair.public_key, KEY_BYTES);
+    memcpy (h->secret, l->secret, KEY_BYTES);
     h->kernel = job->kernel_name;
     memcpy (h->kernel_hash, kernel_hash (job->kernel), FILE_HASH_BYTES);
     h->inputs = self->inputs ? self->inputs : "";
@@ -273,6 +279,8 @@ int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *u
         l->has_uuid = true;
     }
     random_bytes (&l->token, sizeof l->token);
+    if (!local && !self->job->options.curve)
+        random_bytes (l->secret, sizeof l->secret);
     random_bytes (&l->route, sizeof l->route);
     l->route |= 1; /* a name must not begin with a zero byte */
     if (!local &&
@@ -290,6 +298,12 @@ int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *u
     l->state = LINK_HELLO;
     send_hello (self, l);
     return 0;
+}
+
+static void wipe (link_t *l)
+{
+    sodium_memzero (l->secret, sizeof l->secret);
+    sodium_memzero (l->header_key, sizeof l->header_key);
 }
 
 static void drop_task (void *arg, const task_t *task)
@@ -336,6 +350,7 @@ void link_lose (links_t *self, link_t *l, const char *why)
     zmq_disconnect (l->plane->router, l->endpoint);
     sched_leave (self->sched, node, drop_task, self);
     gate_leave (self->gate, node);
+    wipe (l);
     l->state = LINK_FREE;
 }
 
@@ -368,6 +383,9 @@ void links_destroy (links_t **self_p, const char *why)
     plane_close (&self->local);
     plane_close (&self->net);
     handed_destroy (&self->handed);
+    opener_destroy (&self->opener);
+    for (unsigned i = 0; i < self->nlinks; i++)
+        wipe (&self->links[i]);
     free (self->links);
     free (self->inputs);
     free (self);

@@ -43,6 +43,9 @@ typedef struct {
     char endpoint[128];
     uint64_t route; /* our ROUTER's name for it */
     uint64_t token;
+    uint8_t secret[KEY_BYTES]; /* seal.h; zeros: results come by CURVE, or ipc */
+    uint8_t header_key[KEY_BYTES];
+    bool sealed; /* its pieces are */
     bool local, answered; /* answered: a message came from it */
     uint8_t uuid[16];
     bool has_uuid;
@@ -138,6 +141,7 @@ typedef struct {
     char isa[64];
     char lacks[1000]; /* the last refusal, "" if none */
     bool used_net, used_local;
+    bool used_handed, used_sealed, used_curve; /* how results came */
 } links_counts_t;
 void links_counts (const links_t *self, links_counts_t *counts);
 

@@ -3,6 +3,7 @@
 
 /* What nodes say to a run: control messages and pieces of results. */
 
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
@@ -62,6 +63,22 @@ static void tell_lacks (links_t *self)
         link_tell (self, "%.400s; this node takes no part", self->counts.lacks);
 }
 
+/* Set the PULL up to be admitted by the node: as one that knows the password of sealed
+ * results, or by CURVE. */
+static int identify (link_t *l, const msg_welcome_t *w, sluice_error_t *err)
+{
+    static const uint8_t zeros[KEY_BYTES];
+    uint8_t password[KEY_BYTES];
+    l->sealed = memcmp (w->salt, zeros, sizeof zeros) != 0;
+    if (!l->sealed)
+        return curve_connect_as (l->plane->pull, &l->plane->data_pair, w->data_key, err);
+    seal_derive (l->secret, w->salt, SEAL_HEADERS, l->header_key);
+    seal_derive (l->secret, w->salt, SEAL_PASSWORD, password);
+    int rc = password_connect_as (l->plane->pull, password, err);
+    sodium_memzero (password, sizeof password);
+    return rc;
+}
+
 static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
 {
     unsigned node = (unsigned) (l - self->links);
@@ -114,12 +131,13 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
     if (w->epoch != l->epoch || l->streaming)
         return; /* an answer to an older RESYNC */
     if (!data_endpoint (l, w->endpoint, l->data_endpoint, sizeof l->data_endpoint) ||
-        (!l->local &&
-         curve_connect_as (l->plane->pull, &l->plane->data_pair, w->data_key, &err)) ||
+        (!l->local && identify (l, w, &err)) ||
         zmq_connect (l->plane->pull, l->data_endpoint)) {
         link_cut_off (self, l, "its data endpoint cannot be used");
         return;
     }
+    self->counts.used_sealed |= l->sealed;
+    self->counts.used_curve |= !l->local && !l->sealed;
     l->streaming = true;
 }
 
@@ -298,6 +316,35 @@ static int decode (const links_t *self, const plane_t *plane, zmq_msg_t frame[2]
     return handed_is_reference (&frame[1], *bytes) ? 0 : -1;
 }
 
+/* The link whose sealed piece this is; NULL: it is no such piece. */
+static link_t *sealed_of (links_t *self, const plane_t *plane, zmq_msg_t *header)
+{
+    uint64_t token;
+    link_t *l = plane == &self->net && seal_token (zmq_msg_data (header),
+                                                   zmq_msg_size (header), &token)
+                    ? by_token (self, token)
+                    : NULL;
+    return l && l->sealed ? l : NULL;
+}
+
+/* Put the header in the place of the sealed one. -1: it is not what was sealed. */
+static int unseal (links_t *self, const link_t *l, zmq_msg_t *frame, seal_t *seal)
+{
+    uint8_t buffer[PIECE_MAX_HEADER + SEAL_OVERHEAD];
+    size_t n = zmq_msg_size (frame);
+    zmq_msg_t plain;
+    const uint8_t *header =
+        n <= sizeof buffer ? seal_open_header (self->opener, l->header_key,
+                                               zmq_msg_data (frame), n, seal, buffer)
+                           : NULL;
+    if (!header || zmq_msg_init_size (&plain, n - SEAL_OVERHEAD))
+        return -1;
+    memcpy (zmq_msg_data (&plain), header, n - SEAL_OVERHEAD);
+    zmq_msg_move (frame, &plain);
+    zmq_msg_close (&plain);
+    return 0;
+}
+
 /* The piece is not for the writer. */
 static void piece_ends (links_t *self, const link_t *l, uint64_t cost)
 {
@@ -310,19 +357,23 @@ static void piece_ends (links_t *self, const link_t *l, uint64_t cost)
 static bool on_piece (links_t *self, const plane_t *plane, zmq_msg_t frame[2])
 {
     piece_t piece;
+    seal_t seal;
     uint64_t bytes;
-    if (decode (self, plane, frame, &piece, &bytes)) {
+    const link_t *sealed = sealed_of (self, plane, &frame[0]);
+    if ((sealed && unseal (self, sealed, &frame[0], &seal)) ||
+        decode (self, plane, frame, &piece, &bytes)) {
         self->counts.malformed++;
         return false;
     }
-    uint64_t cost = zmq_msg_size (&frame[0]) + bytes;
+    uint64_t cost = zmq_msg_size (&frame[0]) + bytes + (sealed ? SEAL_OVERHEAD : 0);
     link_t *l = memcmp (piece.run, self->job->run, RUN_BYTES) == 0
                     ? by_token (self, piece.token)
                     : NULL;
     if (self->trace)
         trace_piece (self->trace, TRACE_IN, l ? l->endpoint : "?",
                      zmq_msg_data (&frame[0]), zmq_msg_size (&frame[0]), bytes);
-    if (!l || piece.epoch != l->epoch || piece.position < l->position) {
+    if (!l || l->sealed != (l == sealed) || piece.epoch != l->epoch ||
+        piece.position < l->position) {
         self->counts.stale_frames++;
         return false;
     }
@@ -360,13 +411,15 @@ static bool on_piece (links_t *self, const plane_t *plane, zmq_msg_t frame[2])
         piece_ends (self, l, cost);
         return false;
     }
-    if (bytes != zmq_msg_size (&frame[1]) &&
-        handed_resolve (self->handed, &frame[1], bytes)) {
+    bool handed = bytes != zmq_msg_size (&frame[1]);
+    if (handed && handed_resolve (self->handed, &frame[1], bytes)) {
         piece_ends (self, l, cost);
         link_cut_off (self, l, "it refers to memory that it did not hand over");
         return false;
     }
-    if (wthread_piece (self->writer, node, &frame[0], &frame[1], cost)) {
+    self->counts.used_handed |= handed;
+    if (wthread_piece (self->writer, node, &frame[0], &frame[1], sealed ? &seal : NULL,
+                       cost)) {
         piece_ends (self, l, cost);
         return false;
     }

@@ -11,6 +11,7 @@
 
 #include "master/handed.h"
 #include "master/link.h"
+#include "proto/seal.h"
 
 enum { TOLD_LACKS = 64 };
 
@@ -21,6 +22,7 @@ struct links {
     wthread_t *writer;
     plane_t local, net;
     char *inputs;
+    opener_t *opener; /* of sealed headers */
     handed_t *handed; /* of the node on this machine */
     int handover;     /* its socket; -1: it has none */
     link_t *links;

@@ -643,9 +643,9 @@ static void raise_limits (void)
     }
     /* Payloads of a MiB come and go in two threads: without these glibc keeps
      * freed ones in arenas and the master outgrows its window (I1). */
-    mallopt (M_ARENA_MAX, 2);
-    mallopt (M_TRIM_THRESHOLD, 16 << 20);
-    mallopt (M_MMAP_THRESHOLD, 512 << 10);
+    mallopt (M_ARENA_MAX, 1);
+    mallopt (M_TRIM_THRESHOLD, 32 << 20);
+    mallopt (M_MMAP_THRESHOLD, 32 << 20);
 }
 
 static char *write_inputs (run_t *self, sluice_error_t *err)
@@ -885,8 +885,14 @@ static void fill_result (run_t *self, run_result_t *r)
     r->window = gate_window (self->gate);
     r->peak_held = gate_peak (self->gate);
     memcpy (r->isa, nodes.isa, sizeof r->isa);
-    r->data_path =
-        nodes.used_net ? nodes.used_local ? "ipc, tcp+curve" : "tcp+curve" : "ipc";
+    snprintf (r->data_path, sizeof r->data_path, "%s%s%s%s%s",
+              !nodes.used_local   ? ""
+              : nodes.used_handed ? "memfd"
+                                  : "ipc",
+              nodes.used_local && nodes.used_net ? ", " : "",
+              nodes.used_sealed ? "tcp+aes256gcm" : "",
+              nodes.used_sealed && nodes.used_curve ? ", " : "",
+              nodes.used_curve ? "tcp+curve" : "");
 }
 
 int run_cluster (job_t *job, run_result_t *result, sluice_error_t *err)

@@ -34,7 +34,8 @@ typedef struct {
     writer_totals_t totals;
     writer_taken_t taken;  /* part of the totals: what was there when it began */
     char isa[64];          /* instruction sets that nodes used */
-    const char *data_path; /* how results travelled: memory, ipc, tcp+curve */
+    char data_path[40];    /* how results travelled: memory, memfd, ipc, tcp+aes256gcm,
+                              tcp+curve; several with commas */
 } run_result_t;
 
 /* Both call job->begun, if there is one, when the output is open. */

@@ -102,6 +102,9 @@ int runcmd_take (run_options_t *o, int option, const char *value)
     case RUNCMD_NO_COPIES:
         o->no_copies = true;
         break;
+    case RUNCMD_CURVE:
+        o->curve = true;
+        break;
     case RUNCMD_JSON:
         o->json = true;
         break;
@@ -198,8 +201,9 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
         (unsigned long long) r->unfinished, (unsigned long long) r->taken.items,
         (unsigned long long) r->taken.damaged_items);
     json_text (summary, r->isa);
-    fprintf (summary, ",\"data_path\":\"%s\",\"digest\":\"%s\",\"output\":", r->data_path,
-             digest);
+    fprintf (summary,
+             ",\"data_path\":\"%s\",\"write_path\":\"%s\",\"digest\":\"%s\",\"output\":",
+             r->data_path, r->totals.direct ? "direct" : "buffered", digest);
     json_text (summary, job->output);
     fputs ("}\n", summary);
     bool lost = ferror (summary);

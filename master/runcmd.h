@@ -35,6 +35,7 @@ enum {
     RUNCMD_DISK_WAIT,
     RUNCMD_FAIL_FAST,
     RUNCMD_NO_COPIES,
+    RUNCMD_CURVE,
     RUNCMD_TRACE,
     RUNCMD_JSON,
     RUNCMD_MORE /* options of one command alone begin here */
@@ -65,6 +66,7 @@ enum {
         {"disk-wait", required_argument, NULL, RUNCMD_DISK_WAIT},                        \
         {"fail-fast", no_argument, NULL, RUNCMD_FAIL_FAST},                              \
         {"no-copies", no_argument, NULL, RUNCMD_NO_COPIES},                              \
+        {"curve", no_argument, NULL, RUNCMD_CURVE},                                      \
         {"trace", required_argument, NULL, RUNCMD_TRACE},                                \
         {"json", no_argument, NULL, RUNCMD_JSON}, {"quiet", no_argument, NULL, 'q'},     \
         {"help", no_argument, NULL, 'h'},
@@ -98,6 +100,7 @@ enum {
     "      --trace FILE       record every message, for: sluice trace FILE\n"            \
     "      --fail-fast        stop at the first item that failed for good\n"             \
     "      --no-copies        begin no task again elsewhere because it takes long\n"     \
+    "      --curve            encrypt results by ZeroMQ's CURVE alone, which is slower\n"  \
     "      --json             end with one JSON object on stdout\n"                      \
     "  -q, --quiet            no progress\n"                                             \
     "  -h, --help\n"

@@ -434,7 +434,7 @@ done:
     r->nodes = r->cores = 1;
     r->window = job->options.window;
     r->peak_held = self.peak;
-    r->data_path = "memory";
+    snprintf (r->data_path, sizeof r->data_path, "memory");
     skips_destroy (&skips);
     host_close (&host);
     writer_destroy (&self.writer);

@@ -413,6 +413,7 @@ void writer_totals (const writer_t *self, writer_totals_t *totals)
         .bytes = self->nbytes,
         .snapshots = self->nsnapshots,
         .file_bytes = space_end (self->space),
+        .direct = outfile_direct (self->file),
     };
     for (uint32_t i = 0; i < self->nall; i++) {
         const chunks_t *chunks = self->tables[i].chunks;

@@ -190,6 +190,7 @@ int writer_reader (const writer_t *self);
 typedef struct {
     uint64_t tasks, items, rows, bytes, snapshots, extents, file_bytes;
     uint8_t digest[DIGEST_BYTES]; /* of what is in the ledger now */
+    bool direct;                  /* large pieces go past the page cache */
 } writer_totals_t;
 void writer_totals (const writer_t *self, writer_totals_t *totals);
 /* The same as of the last state that is durable: what who opens the file finds. */

@@ -16,6 +16,7 @@
 enum { MOST_UNPUBLISHED = 64 };
 /* Closing a file whose disk answers takes no longer. */
 enum { STOP_MS = 5000 };
+enum { OPENED_ALIGN = 4096 };
 
 typedef enum {
     ORDER_PIECE,
@@ -35,6 +36,8 @@ typedef struct order {
     uint32_t attempt;
     bool final;
     zmq_msg_t header, payload; /* ORDER_PIECE */
+    bool sealed;
+    seal_t seal;
     char *text[4];             /* host, isa; or reason, stderr; or status */
     msg_welcome_t welcome;
     msg_failed_t failed;
@@ -56,6 +59,10 @@ struct wthread {
     event_t *events, **events_end;
     bool stop;
     writer_totals_t totals, durable;
+    /* the thread's own: */
+    opener_t *opener; /* made with the first sealed piece */
+    uint8_t *opened;  /* memory for what was in it, aligned as a disk likes it */
+    size_t opened_bytes;
 };
 
 static void order_free (order_t *o)
@@ -117,13 +124,37 @@ static int publish (wthread_t *self, sluice_error_t *err)
     return 0;
 }
 
+/* The payload of a piece, opened if it is sealed. NULL: it cannot be. */
+static const void *payload_of (wthread_t *self, order_t *o, sluice_error_t *err)
+{
+    const void *data = zmq_msg_data (&o->payload);
+    size_t n = zmq_msg_size (&o->payload);
+    if (!o->sealed)
+        return data;
+    if (!self->opener && !(self->opener = opener_new (err)))
+        return NULL;
+    if (n >= self->opened_bytes) {
+        size_t room = (n / OPENED_ALIGN + 1) * OPENED_ALIGN;
+        free (self->opened);
+        self->opened = aligned_alloc (OPENED_ALIGN, room);
+        self->opened_bytes = self->opened ? room : 0;
+        if (!self->opened) {
+            sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+            return NULL;
+        }
+    }
+    if (opener_open (self->opener, &o->seal, NULL, 0, data, n, self->opened))
+        return self->opened;
+    sluice_fail (err, SLUICE_EPROTO, "results that were changed on the way");
+    return NULL;
+}
+
 static int carry_out (wthread_t *self, const order_t *o, const piece_t *piece,
-                      sluice_error_t *err)
+                      const void *payload, sluice_error_t *err)
 {
     switch (o->type) {
     case ORDER_PIECE:
-        return writer_piece (self->writer, o->node, piece,
-                             zmq_msg_data ((zmq_msg_t *) &o->payload), err);
+        return writer_piece (self->writer, o->node, piece, payload, err);
     case ORDER_DROP:
         writer_drop (self->writer, o->task, o->attempt);
         return 0;
@@ -154,8 +185,19 @@ static bool handle (wthread_t *self, order_t *o)
         tell (self, &event);
         return true;
     }
+    const void *payload = NULL;
+    if (o->type == ORDER_PIECE && !(payload = payload_of (self, o, &err))) {
+        bool refused = err.code == SLUICE_EPROTO;
+        event.type = refused ? WTHREAD_REFUSED : WTHREAD_BROKEN;
+        event.task = piece.task;
+        event.attempt = piece.attempt;
+        event.error = err;
+        tell (self, &event);
+        return refused;
+    }
     bool full = false;
-    for (double waited = 0; carry_out (self, o, &piece, &err) != 0; waited += step) {
+    for (double waited = 0; carry_out (self, o, &piece, payload, &err) != 0;
+         waited += step) {
         if (err.code == SLUICE_EPROTO || err.code == SLUICE_EFAILED) {
             event.type = err.code == SLUICE_EPROTO ? WTHREAD_REFUSED : WTHREAD_FAILED;
             event.item = writer_blamed (self->writer);
@@ -249,6 +291,8 @@ static void *thread_main (void *arg)
     while (!stop) /* it is broken; what it counted may still be asked for */
         if ((o = take (self, &stop, &more)))
             order_free (o);
+    opener_destroy (&self->opener);
+    free (self->opened);
     writer_destroy (&self->writer);
     return NULL;
 }
@@ -331,7 +375,7 @@ static void queue (wthread_t *self, order_t *o)
 }
 
 int wthread_piece (wthread_t *self, unsigned node, zmq_msg_t *header, zmq_msg_t *payload,
-                   uint64_t cost)
+                   const seal_t *seal, uint64_t cost)
 {
     order_t *o = calloc (1, sizeof *o);
     if (!o)
@@ -339,6 +383,9 @@ int wthread_piece (wthread_t *self, unsigned node, zmq_msg_t *header, zmq_msg_t 
     o->type = ORDER_PIECE;
     o->node = node;
     o->cost = cost;
+    o->sealed = seal != NULL;
+    if (seal)
+        o->seal = *seal;
     zmq_msg_init (&o->header);
     zmq_msg_init (&o->payload);
     zmq_msg_move (&o->header, header);

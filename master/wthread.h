@@ -16,6 +16,7 @@
 
 #include <zmq.h>
 #include "master/writer.h"
+#include "proto/seal.h"
 
 typedef struct wthread wthread_t;
 
@@ -32,10 +33,11 @@ bool wthread_destroy (wthread_t **self_p);
 
 int wthread_fd (const wthread_t *self);
 
-/* Hand over a piece: both frames are taken (moved). `cost` comes back in
+/* Hand over a piece: both frames are taken (moved). `seal`: how the payload is sealed
+ * (the header is not), to be opened in the thread; NULL: it is not. `cost` comes back in
  * WTHREAD_WROTE. 0 or -1 (out of memory; the frames are still the caller's). */
 int wthread_piece (wthread_t *self, unsigned node, zmq_msg_t *header, zmq_msg_t *payload,
-                   uint64_t cost);
+                   const seal_t *seal, uint64_t cost);
 void wthread_drop (wthread_t *self, uint64_t task, uint32_t attempt);
 int wthread_node (wthread_t *self, unsigned node, const msg_welcome_t *welcome);
 int wthread_failure (wthread_t *self, unsigned node, const msg_failed_t *failed,

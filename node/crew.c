@@ -49,6 +49,7 @@ static int write_order (const crew_options_t *options, const char *scratch,
                         sluice_error_t *err)
 {
     msg_t msg = {.type = MSG_HELLO, .hello = *options->hello};
+    memset (msg.hello.secret, 0, sizeof msg.hello.secret); /* the agent's alone */
     void *hello = NULL;
     size_t hello_bytes;
     if (msg_encode (&msg, &hello, &hello_bytes, err) < 0)
@@ -58,6 +59,7 @@ static int write_order (const crew_options_t *options, const char *scratch,
                           .segments = options->segments,
                           .memory = options->memory,
                           .confine = options->confine,
+                          .sealed = options->sealed,
                           .share_confined = share_confined (options->share),
                           .root_bytes = strlen (root) + 1,
                           .scratch_bytes = strlen (scratch) + 1,
@@ -215,6 +217,7 @@ crew_t *crew_start (nursery_t *nursery, const crew_options_t *options,
     self->zygote = self->err = self->epoll = self->bell = self->lock = -1;
     self->memory = options->memory;
     self->handover = options->handover;
+    self->sealed = options->sealed;
     self->nslots = options->slots;
     self->segments = options->segments;
     self->segment_bytes = options->hello->segment;

@@ -287,8 +287,11 @@ static bool take_piece (crew_t *self, unsigned i, wire_mail_t *mail, crew_event_
         }
     } else if (mail->nfds != 0 || self->held[slot->segments[number]].held)
         wrong = "a segment twice";
-    if (!wrong &&
-        piece_decode (mail->data, mail->n, mail->wire.b, &event->piece, &err) < 0)
+    size_t skip = self->sealed ? sizeof self->seal : 0;
+    if (!wrong && mail->n < skip)
+        wrong = "a piece that is not sealed";
+    if (!wrong && piece_decode (mail->data + skip, mail->n - skip, mail->wire.b,
+                                &event->piece, &err) < 0)
         wrong = err.text;
     if (!wrong)
         wrong = check_piece (self, slot, &event->piece, last);
@@ -298,6 +301,8 @@ static bool take_piece (crew_t *self, unsigned i, wire_mail_t *mail, crew_event_
     }
     event->segment = slot->segments[number];
     event->payload = self->held[event->segment].map;
+    memcpy (&self->seal, mail->data, skip);
+    event->seal = self->sealed ? &self->seal : NULL;
     event->handed = self->held[event->segment].handed;
     self->held[event->segment].held = true;
     slot->done = last;

@@ -22,6 +22,7 @@
 
 #include "proto/msg.h"
 #include "proto/piece.h"
+#include "proto/seal.h"
 #include "proto/share.h"
 
 typedef struct nursery nursery_t;      /* the spawner, one per agent */
@@ -44,6 +45,7 @@ typedef struct {
                                           run's part of the outbox */
     const char *scratch;               /* folder under which workers get theirs */
     bool confine;                      /* Landlock */
+    bool sealed;                       /* workers seal their pieces (proto/seal.h) */
     int handover;                      /* socket by which the master on this machine gets
                                           the segments (proto/segments.h); 0: none */
 } crew_options_t;
@@ -80,6 +82,7 @@ typedef struct {
                                           are valid until the next call */
     const void *payload;               /* valid until crew_release */
     uint32_t segment;                  /* handle for crew_release */
+    const seal_t *seal;                /* how the payload is sealed; NULL: it is not */
     bool handed;                       /* the master has the segment under that handle */
     /* CREW_FAILED (strings belong to the event until the next call) */
     msg_failed_t failed;

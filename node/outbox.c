@@ -28,6 +28,7 @@ typedef struct item {
     bool handed;       /* only its handle is pushed */
     bool referred;     /* and was: the master may be reading the segment */
     atomic_uint lent;  /* messages of ZeroMQ that point to it */
+    seal_t seal; /* of its payload, where there is one */
     size_t header_bytes;
     uint8_t header[]; /* encoded; epoch, position and kind are set on pushing */
 } item_t;
@@ -37,6 +38,7 @@ struct outbox {
     uint64_t token;
     uint32_t epoch;
     uint32_t largest;
+    sealer_t *sealer; /* of headers; NULL: nothing is sealed */
     outbox_release_fn *release;
     void *arg;
     item_t *head, **tail; /* not received yet, in order of the stream */
@@ -95,6 +97,7 @@ void outbox_destroy (outbox_t **self_p)
     faults_push_end (self);
     destroy_list (self->head);
     destroy_list (self->past);
+    sealer_destroy (&self->sealer);
     if (self->zeros)
         munmap (self->zeros, self->largest);
     free (self);
@@ -150,7 +153,7 @@ int outbox_add (outbox_t *self, const piece_t *piece, const void *payload,
     item->payload = payload;
     item->payload_bytes = (uint32_t) piece->payload;
     item->segment = segment;
-    item->cost = (uint32_t) (n + piece->payload);
+    item->cost = (uint32_t) (n + piece->payload) + (self->sealer ? SEAL_OVERHEAD : 0);
     item->held = true;
     *self->tail = item;
     self->tail = &item->next;
@@ -162,11 +165,26 @@ int outbox_add (outbox_t *self, const piece_t *piece, const void *payload,
     return 0;
 }
 
+/* The piece that was added last; there is one. */
+static item_t *last_item (const outbox_t *self)
+{
+    return (item_t *) (void *) ((char *) self->tail - offsetof (item_t, next));
+}
+
+int outbox_seal (outbox_t *self, const uint8_t key[KEY_BYTES], sluice_error_t *err)
+{
+    self->sealer = sealer_new (key, err);
+    return self->sealer ? 0 : -1;
+}
+
+void outbox_sealed (outbox_t *self, const seal_t *seal)
+{
+    last_item (self)->seal = *seal;
+}
+
 void outbox_refer (outbox_t *self)
 {
-    if (!self->head)
-        return;
-    item_t *last = (item_t *) ((char *) self->tail - offsetof (item_t, next));
+    item_t *last = last_item (self);
     last->handed = last->payload_bytes >= SEGMENT_REF_LEAST;
 }
 
@@ -260,10 +278,20 @@ static int init_payload (const outbox_t *self, item_t *item, zmq_msg_t *payload)
 static bool push_one (outbox_t *self, item_t *item, void *socket)
 {
     zmq_msg_t payload;
+    uint8_t sealed[PIECE_MAX_HEADER + SEAL_OVERHEAD];
+    const uint8_t *header = item->header;
+    size_t n = item->header_bytes;
     piece_stamp (item->header, self->epoch, item->position, item->dead);
+    if (self->sealer) {
+        if (seal_header (self->sealer, self->token, &item->seal, header, n, sealed,
+                         NULL) == -1)
+            return false;
+        header = sealed;
+        n += SEAL_OVERHEAD;
+    }
     if (init_payload (self, item, &payload) == -1)
         return false;
-    if (faults_push (self, socket, item->header, item->header_bytes, &payload) == -1) {
+    if (faults_push (self, socket, header, n, &payload) == -1) {
         zmq_msg_close (&payload); /* which calls `returned`, unless it is a handle */
         return false;
     }

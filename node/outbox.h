@@ -25,6 +25,7 @@
 
 #include "proto/msg.h"
 #include "proto/piece.h"
+#include "proto/seal.h"
 #include "proto/trace.h"
 
 typedef struct outbox outbox_t;
@@ -50,6 +51,12 @@ int outbox_add (outbox_t *self, const piece_t *piece, const void *payload,
 /* The master has the segment of the piece that was added last: only its handle is pushed
  * (proto/segments.h), and the segment is the master's until it says "received". */
 void outbox_refer (outbox_t *self);
+
+/* All pieces leave sealed (proto/seal.h), their headers under this key, which nobody else
+ * seals with. Before the first is added. */
+int outbox_seal (outbox_t *self, const uint8_t key[KEY_BYTES], sluice_error_t *err);
+/* So the payload of the piece that was added last is sealed. */
+void outbox_sealed (outbox_t *self, const seal_t *seal);
 
 /* The next OFFER, of pieces not offered yet: at most `max` sizes are written.
  * Returns how many; 0: nothing new. */

@@ -15,6 +15,7 @@ struct push {
     void *socket;
     guard_t *guard;    /* NULL: ipc */
     curve_pair_t pair; /* zeros: no CURVE */
+    bool password;     /* that is what it asks for */
     uint64_t counted;  /* strangers that the host knows of */
     char domain[64];
     char endpoint[160];
@@ -79,7 +80,10 @@ static int open_socket (push_t *self, sluice_error_t *err)
     self->guard = guard_new (host->context, self->socket, err);
     if (!self->guard)
         return -1;
-    if (curve_serve (self->socket, &self->pair, self->domain, err) == -1 ||
+    int rc = self->password
+                 ? password_serve (self->socket, self->domain, err)
+                 : curve_serve (self->socket, &self->pair, self->domain, err);
+    if (rc == -1 ||
         bind_tcp (self->socket, host->address, host->port_from, host->port_to, &port,
                   err) == -1)
         return -1;
@@ -98,7 +102,20 @@ static void close_socket (push_t *self)
     self->socket = NULL;
 }
 
-push_t *push_new (host_t *host, const msg_t *hello, sluice_error_t *err)
+/* Whom the socket is to admit. */
+static int admit (push_t *self, const msg_t *hello, const uint8_t *password,
+                  sluice_error_t *err)
+{
+    zap_t *zap = self->host->zap;
+    if (password)
+        return zap_allow_password (zap, self->domain, password, err);
+    return curve_pair_random (&self->pair, err) == -1
+               ? -1
+               : zap_allow (zap, self->domain, hello->hello.data_key, err);
+}
+
+push_t *push_new (host_t *host, const msg_t *hello, const uint8_t *password,
+                  sluice_error_t *err)
 {
     push_t *self = calloc (1, sizeof *self);
     if (!self) {
@@ -111,8 +128,8 @@ push_t *push_new (host_t *host, const msg_t *hello, sluice_error_t *err)
         run_text (hello->run, run);
         snprintf (self->domain, sizeof self->domain, "%s-%llu", run,
                   (unsigned long long) ++host->sockets);
-        if (curve_pair_random (&self->pair, err) == -1 ||
-            zap_allow (host->zap, self->domain, hello->hello.data_key, err) == -1) {
+        self->password = password != NULL;
+        if (admit (self, hello, password, err) == -1) {
             push_destroy (&self);
             return NULL;
         }

@@ -3,9 +3,9 @@
 
 /* push.h - the socket that a run's results leave by
  *
- * A bound PUSH, with linger 0. Over tcp it is a CURVE server with a random
- * pair, in a ZAP domain of its own that admits the one data key that came in
- * HELLO; over ipc, beside an unencrypted control socket, it is as open as the
+ * A bound PUSH, with linger 0. Over tcp it is in a ZAP domain of its own, which admits the
+ * run's master only: by the password of results that are sealed (proto/seal.h), or else
+ * as a CURVE server with a random pair, by the data key that came in HELLO. Over ipc, beside an unencrypted control socket, it is as open as the
  * folder it lies in. Owned by the session, used by the agent's thread.
  */
 #ifndef NODE_PUSH_H
@@ -15,7 +15,9 @@
 
 typedef struct push push_t;
 
-push_t *push_new (host_t *host, const msg_t *hello, sluice_error_t *err);
+/* With a `password` it admits whoever says that; NULL: by CURVE, where there is a key. */
+push_t *push_new (host_t *host, const msg_t *hello, const uint8_t *password,
+                  sluice_error_t *err);
 void push_destroy (push_t **self_p);
 
 /* Close the socket with all it holds, and bind a new one elsewhere. -1: there

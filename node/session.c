@@ -3,6 +3,7 @@
 
 #include "node/session.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,8 @@ struct session {
     bool blocked; /* PUSH took no more */
     bool hurried;
     unsigned workers, segments, cores;
+    uint8_t salt[KEY_BYTES]; /* zeros: results are not sealed */
+    bool sealed;
     uint64_t reserved; /* bytes of the host's outbox */
     int64_t heard, pinged, ended;
     uint64_t ping_seq;
@@ -138,6 +141,7 @@ static void welcome (session_t *self, int64_t now)
                              .lacks = ""}};
     memcpy (msg.welcome.uuid, host->uuid, sizeof host->uuid);
     memcpy (msg.welcome.data_key, push_key (self->push), KEY_BYTES);
+    memcpy (msg.welcome.salt, self->salt, KEY_BYTES);
     tell (self, &msg);
 }
 
@@ -208,6 +212,22 @@ static void refuse (session_t *self, const char *lacks, int64_t now)
     session_end (self, NULL, now);
 }
 
+/* Over the network results are sealed, if the master says a secret. */
+static int seal (session_t *self, sluice_error_t *err)
+{
+    static const uint8_t zeros[KEY_BYTES];
+    uint8_t key[KEY_BYTES];
+    if (!self->host->zap ||
+        memcmp (self->hello.hello.secret, zeros, sizeof zeros) == 0)
+        return 0;
+    self->sealed = true;
+    random_bytes (self->salt, sizeof self->salt);
+    seal_derive (self->hello.hello.secret, self->salt, SEAL_HEADERS, key);
+    int rc = outbox_seal (self->outbox, key, err);
+    sodium_memzero (key, sizeof key);
+    return rc;
+}
+
 static void begin (session_t *self, bool patient, int64_t now)
 {
     sluice_error_t err = {0};
@@ -221,6 +241,12 @@ static void begin (session_t *self, bool patient, int64_t now)
             refuse (self, err.text, now);
         return;
     }
+    self->outbox = outbox_new (self->hello.run, hello->token, hello->segment,
+                               release_segment, self, &err);
+    if (!self->outbox || seal (self, &err) == -1) {
+        refuse (self, err.text, now);
+        return;
+    }
     crew_options_t options = {.hello = hello,
                               .share = self->host->share,
                               .slots = self->workers,
@@ -228,11 +254,9 @@ static void begin (session_t *self, bool patient, int64_t now)
                               .segments = self->segments,
                               .scratch = self->host->scratch,
                               .confine = self->host->confine,
+                              .sealed = self->sealed,
                               .handover = self->host->handover};
-    self->outbox = outbox_new (self->hello.run, hello->token, hello->segment,
-                               release_segment, self, &err);
-    if (self->outbox)
-        self->crew = crew_start (self->host->nursery, &options, &err);
+    self->crew = crew_start (self->host->nursery, &options, &err);
     if (!self->crew) {
         refuse (self, err.text, now);
         return;
@@ -332,6 +356,16 @@ static void set_limit (session_t *self)
     duty_limit (self->duty, (int64_t) (timeout * 1000) + 1, self->late);
 }
 
+static push_t *open_push (session_t *self, sluice_error_t *err)
+{
+    uint8_t password[KEY_BYTES];
+    seal_derive (self->hello.hello.secret, self->salt, SEAL_PASSWORD, password);
+    push_t *push =
+        push_new (self->host, &self->hello, self->sealed ? password : NULL, err);
+    sodium_memzero (password, sizeof password);
+    return push;
+}
+
 static void open_stream (session_t *self, int64_t now)
 {
     sluice_error_t err = {0};
@@ -340,7 +374,7 @@ static void open_stream (session_t *self, int64_t now)
     if (self->duty)
         set_limit (self);
     if (self->duty)
-        self->push = push_new (self->host, &self->hello, &err);
+        self->push = open_push (self, &err);
     if (!self->push) {
         refuse (self, err.text, now);
         return;
@@ -366,6 +400,8 @@ static void take_piece (session_t *self, const crew_event_t *event, int64_t now)
         session_end (self, err.text, now);
     } else if (event->handed) {
         outbox_refer (self->outbox);
+    } else if (event->seal) {
+        outbox_sealed (self->outbox, event->seal);
     }
 }
 

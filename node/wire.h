@@ -20,10 +20,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "proto/piece.h"
+#include "proto/seal.h"
 
 enum {
     TAIL_BYTES = 4 << 10,              /* of stderr that are kept */
-    WIRE_MAX_BYTES = PIECE_MAX_HEADER, /* behind the struct */
+    WIRE_MAX_BYTES = sizeof (seal_t) + PIECE_MAX_HEADER, /* behind the struct */
     WIRE_MAX_FDS = 4
 };
 
@@ -50,8 +51,8 @@ typedef enum {
     WIRE_WAKE, /* a segment is free, if you waited */
     /* worker to agent */
     WIRE_BORN,   /* ready for a task; bytes: what is to be noted */
-    WIRE_PIECE,  /* a: number of the segment; b: bytes of payload; bytes: header;
-                    fd: the segment, once */
+    WIRE_PIECE,  /* a: number of the segment; b: bytes of payload; bytes: seal_t if
+                    results are sealed, header; fd: the segment, once */
     WIRE_LAST,   /* the same, the task's last piece: it is done, the worker free */
     WIRE_FAILED, /* a: item; b: how a process of the task ended that failed it (exit
                     code + 1, signal << 16; 0: none did); bytes: why */
@@ -113,6 +114,7 @@ typedef struct {
     uint64_t memory;
     uint32_t confine;
     uint32_t share_confined;
+    uint32_t sealed, pad;
     uint64_t root_bytes, scratch_bytes, hello_bytes;
 } wire_order_t;
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,8 @@ typedef struct {
     unsigned made; /* segments that exist */
     emitter_t *emitter;
     wire_t last; /* the task's last piece; op 0: not yet there */
-    uint8_t header[PIECE_MAX_HEADER];
+    sealer_t *sealer; /* NULL: pieces are not sealed */
+    uint8_t header[WIRE_MAX_BYTES]; /* of a piece, behind its seal */
     size_t header_bytes;
     sluice_error_t trouble; /* why the sink ended the task; code 0: it did not */
     char note[200];
@@ -168,7 +170,15 @@ static int sink_put (void *arg, uint32_t handle, const piece_t *piece)
                    .slot = self->is->slot,
                    .a = handle,
                    .b = piece->payload};
-    self->header_bytes = piece_encode (piece, self->header);
+    seal_t seal;
+    size_t skip = self->sealer ? sizeof seal : 0;
+    if (self->sealer) {
+        if (sealer_seal (self->sealer, NULL, 0, self->segments[handle].map,
+                         piece->payload, &seal, &self->trouble) == -1)
+            return -1;
+        memcpy (self->header, &seal, sizeof seal);
+    }
+    self->header_bytes = skip + piece_encode (piece, self->header + skip);
     note_item (self);
     if (last)
         self->last = wire;
@@ -301,6 +311,16 @@ static _Noreturn void work (work_t *self, sluice_task_t *context)
     }
 }
 
+/* A key for the pieces of this process, which nobody else ever seals with. */
+static int make_sealer (work_t *self, sluice_error_t *err)
+{
+    uint8_t key[KEY_BYTES];
+    random_bytes (key, sizeof key);
+    self->sealer = sealer_new (key, err);
+    sodium_memzero (key, sizeof key);
+    return self->sealer ? 0 : -1;
+}
+
 _Noreturn void worker_main (const worker_t *is)
 {
     static work_t self;
@@ -325,7 +345,8 @@ _Noreturn void worker_main (const worker_t *is)
     sluice_task_t *context = NULL;
     if (!self.segments)
         sluice_fail (&err, SLUICE_ESYSTEM, "out of memory");
-    else if (prepare_place (&self, &err) == 0) {
+    else if (prepare_place (&self, &err) == 0 &&
+             (!is->sealed || make_sealer (&self, &err) == 0)) {
         self.emitter = emitter_new (is->hello->tables, is->hello->ntables,
                                     is->hello->segment, &sink, &err);
         if (self.emitter)

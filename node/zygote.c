@@ -197,6 +197,7 @@ static _Noreturn void become_worker (zygote_t *self, unsigned slot, int sock, in
         .memory = self->order.memory,
         .scratch = scratch,
         .confine = self->order.confine,
+        .sealed = self->order.sealed,
         .root = share_root (self->share)};
     worker_main (&worker);
 }

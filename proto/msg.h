@@ -92,6 +92,7 @@ typedef struct {    /* MSG_HELLO */
     uint8_t share[SHARE_ID_BYTES];
     uint8_t
         data_key[KEY_BYTES]; /* public: the master's data socket; zeros: no CURVE (ipc) */
+    uint8_t secret[KEY_BYTES]; /* seal.h: of this link; zeros: results come by CURVE */
     char *kernel;            /* "builtin:NAME" or a path in the share */
     uint8_t kernel_hash[FILE_HASH_BYTES]; /* BLAKE2b-256 of the file; zeros if built in */
     char *inputs; /* path of the HDF5 file with share_put arrays; "" none */
@@ -117,6 +118,7 @@ typedef struct { /* MSG_WELCOME; sent again after RESYNC */
     char *endpoint;          /* ipc://... or tcp, host "*" and a port, the host being the
                                 one that the master reached the node by */
     uint8_t data_key[KEY_BYTES]; /* public: the node's PUSH; zeros: no CURVE */
+    uint8_t salt[KEY_BYTES];     /* seal.h: of this session; zeros: they are not sealed */
     char *isa;                   /* instruction set that built-in kernels use there */
     char *lacks;                 /* "": ready. Else why it cannot take part */
 } msg_welcome_t;

@@ -21,6 +21,8 @@ enum { MAX_FRAMES = 16 };
 typedef struct {
     char *name;
     uint8_t key[KEY_BYTES];
+    bool password; /* it is one, not a key of CURVE */
+    char address[64]; /* password: who was admitted; "" nobody yet */
 } domain_t;
 
 struct zap {
@@ -108,7 +110,42 @@ int zap_allow (zap_t *self, const char *domain, const uint8_t client_key[KEY_BYT
             return sluice_fail (err, SLUICE_ESYSTEM, "out of memory for a domain");
         self->domains[self->count++].name = name;
     }
-    memcpy (self->domains[at].key, client_key, KEY_BYTES);
+    domain_t *known = &self->domains[at];
+    *known = (domain_t){.name = known->name};
+    memcpy (known->key, client_key, KEY_BYTES);
+    return 0;
+}
+
+int zap_allow_password (zap_t *self, const char *domain,
+                        const uint8_t password[KEY_BYTES], sluice_error_t *err)
+{
+    if (zap_allow (self, domain, password, err) == -1)
+        return -1;
+    self->domains[find (self, domain, strlen (domain))].password = true;
+    return 0;
+}
+
+/* ---- passwords ------------------------------------------------------------ */
+
+static const char user[] = "sluice"; /* libzmq wants one */
+
+int password_serve (void *socket, const char *domain, sluice_error_t *err)
+{
+    int yes = 1;
+    if (zmq_setsockopt (socket, ZMQ_ZAP_DOMAIN, domain, strlen (domain)) == -1 ||
+        zmq_setsockopt (socket, ZMQ_PLAIN_SERVER, &yes, sizeof yes) == -1)
+        return sluice_fail (err, SLUICE_ESYSTEM, "cannot guard a socket: %s",
+                            zmq_strerror (zmq_errno ()));
+    return 0;
+}
+
+int password_connect_as (void *socket, const uint8_t password[KEY_BYTES],
+                         sluice_error_t *err)
+{
+    if (zmq_setsockopt (socket, ZMQ_PLAIN_USERNAME, user, sizeof user - 1) == -1 ||
+        zmq_setsockopt (socket, ZMQ_PLAIN_PASSWORD, password, KEY_BYTES) == -1)
+        return sluice_fail (err, SLUICE_ESYSTEM, "cannot name a password: %s",
+                            zmq_strerror (zmq_errno ()));
     return 0;
 }
 
@@ -151,17 +188,36 @@ static bool receive (void *socket, request_t *request)
     return true;
 }
 
+/* Is this the address of who was admitted before? The first one's is kept. */
+static bool is_same_address (domain_t *domain, zmq_msg_t *address)
+{
+    size_t n = zmq_msg_size (address);
+    if (n == 0 || n >= sizeof domain->address)
+        return false;
+    if (!domain->address[0])
+        memcpy (domain->address, zmq_msg_data (address), n);
+    return strlen (domain->address) == n &&
+           memcmp (domain->address, zmq_msg_data (address), n) == 0;
+}
+
 static bool is_admitted (const zap_t *self, request_t *request)
 {
     /* 0 envelope, 1 empty, 2 version, 3 id, 4 domain, 5 address, 6 identity,
-     * 7 mechanism, 8 the client's key */
-    if (!request->whole || request->count != 9 || !frame_is (request, 2, "1.0") ||
-        !frame_is (request, 7, "CURVE"))
+     * 7 mechanism, then 8 the client's key, or 8 a name and 9 the password */
+    if (!request->whole || request->count < 9 || !frame_is (request, 2, "1.0"))
         return false;
-    zmq_msg_t *domain = &request->frames[4], *key = &request->frames[8];
-    size_t at = find (self, zmq_msg_data (domain), zmq_msg_size (domain));
-    return at < self->count && zmq_msg_size (key) == KEY_BYTES &&
-           sodium_memcmp (zmq_msg_data (key), self->domains[at].key, KEY_BYTES) == 0;
+    zmq_msg_t *name = &request->frames[4];
+    size_t at = find (self, zmq_msg_data (name), zmq_msg_size (name));
+    if (at == self->count)
+        return false;
+    domain_t *domain = &self->domains[at];
+    size_t frames = domain->password ? 10 : 9;
+    zmq_msg_t *key = &request->frames[frames - 1];
+    return request->count == frames &&
+           frame_is (request, 7, domain->password ? "PLAIN" : "CURVE") &&
+           zmq_msg_size (key) == KEY_BYTES &&
+           sodium_memcmp (zmq_msg_data (key), domain->key, KEY_BYTES) == 0 &&
+           (!domain->password || is_same_address (domain, &request->frames[5]));
 }
 
 /* Errors are of no interest: who asked has gone away. */

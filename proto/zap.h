@@ -3,9 +3,9 @@
 
 /* zap.h - who may connect: the ZAP handler of a process
  *
- * libzmq asks inproc://zeromq.zap.01 about every CURVE handshake; with no
+ * libzmq asks inproc://zeromq.zap.01 about every CURVE or PLAIN handshake; with no
  * handler running it admits everybody. This one lives in the owner's
- * poll loop and knows, for each domain, the one client key that is admitted.
+ * poll loop and knows, for each domain, the one client key or password that is admitted.
  * czmq's zauth admits any certificate in any domain; here a run's data socket
  * admits that run's master only.
  *
@@ -34,6 +34,17 @@ void zap_answer (zap_t *self);
  * libzmq does not ask about those that have no mechanism. */
 int zap_allow (zap_t *self, const char *domain, const uint8_t client_key[KEY_BYTES],
                sluice_error_t *err);
+
+/* Admit whoever knows this password (mechanism PLAIN) in `domain`, as long as it comes
+ * from the address that the first who did came from: what is said in clear may be
+ * overheard. */
+int zap_allow_password (zap_t *self, const char *domain,
+                        const uint8_t password[KEY_BYTES], sluice_error_t *err);
+
+/* Set a ZeroMQ socket up to ask for a password (with ZAP domain), or to say it. */
+int password_serve (void *socket, const char *domain, sluice_error_t *err);
+int password_connect_as (void *socket, const uint8_t password[KEY_BYTES],
+                         sluice_error_t *err);
 
 /* Handshakes refused so far. Peers that do not speak CURVE at all fail in
  * libzmq before anybody is asked, and are not among them. */

@@ -42,7 +42,7 @@ equal 'nodes' "$(field beacon nodes)" 3
 equal 'cores' "$(field beacon cores)" 3
 found beacon 2000 'h2 h3 h4 '
 equal 'verified' "$(verified beacon)" "$want"
-check 'data came encrypted' grep -q curve <<<"$(field beacon data_path)"
+check 'data came encrypted' grep -q tcp+aes256gcm <<<"$(field beacon data_path)"
 "$python" "$top/tests/flow/gmf_check.py" "$share/beacon.h5" >"$LAB/said" ||
     fail "gmf_check: $(cat "$LAB/said")"
 

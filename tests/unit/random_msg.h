@@ -96,6 +96,7 @@ static inline void random_hello (random_t *r, msg_hello_t *hello)
     hello->job = random_text (r, 60);
     random_fill (r, hello->share, sizeof hello->share);
     random_fill (r, hello->data_key, sizeof hello->data_key);
+    random_fill (r, hello->secret, sizeof hello->secret);
     hello->kernel = random_name (r, "builtin:k");
     random_fill (r, hello->kernel_hash, sizeof hello->kernel_hash);
     hello->inputs = random_text (r, 30);
@@ -138,6 +139,7 @@ static inline void random_welcome (random_t *r, msg_welcome_t *welcome)
     welcome->epoch = (uint32_t) random_number (r);
     welcome->endpoint = random_text (r, 40);
     random_fill (r, welcome->data_key, sizeof welcome->data_key);
+    random_fill (r, welcome->salt, sizeof welcome->salt);
     welcome->isa = random_text (r, 8);
     welcome->lacks = random_text (r, 80);
 }
