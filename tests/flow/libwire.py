@@ -243,7 +243,7 @@ class Relay:
     127.0.0.1. Once, after so many bytes from the node, it breaks a connection: the one
     for messages (`control`, the first port) or one for results. `reset`: RST on both
     sides in the middle of what flows. `silence`: it stays open and nothing comes
-    through any more. `struck` is set then."""
+    through any more. `flip`: one byte is changed. `struck` is set then."""
 
     def __init__(self, first, count, action, control, after):
         self.first, self.count = first, count
@@ -301,7 +301,11 @@ class Relay:
                     continue
                 if left is not None:
                     left -= len(data)
-                    if left <= 0 and not self.struck.is_set():
+                    if left <= 0 and not self.struck.is_set() and self.action == 'flip':
+                        self.struck.set()
+                        data = data[:len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + \
+                            data[len(data) // 2 + 1:]
+                    elif left <= 0 and not self.struck.is_set():
                         writer.write(data[:len(data) // 2])
                         self.struck.set()
                         if self.action == 'reset':

@@ -3,7 +3,7 @@
 # v. 2.0 (LICENSE).
 """Nothing lost on the wire: each type of message, and each piece of results, is lost
 once, comes twice, comes late and comes after every deadline; connections are reset
-in the middle of a piece, and fall silent. The run goes on, with the same digest;
+in the middle of a piece, fall silent, and change a byte. The run goes on, with the same digest;
 nothing that was granted is missing at the end, no task is waited for, no process
 and no file is left.
 
@@ -131,6 +131,9 @@ def main():
         for after in (3000, 200000):
             for action in ('reset', 'silence'):
                 cases.append(broken_connection(action, False, after, want))
+        # Anywhere in a piece: its framing, header or payload (invariant I7).
+        for after in (300, 1000, 3000, 40000, 200000, 300000):
+            cases.append(broken_connection('flip', False, after, want))
         for after in (500, 1500):   # in the middle of WELCOME, and later
             for action in ('reset', 'silence'):
                 cases.append(broken_connection(action, True, after, want))

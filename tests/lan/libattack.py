@@ -115,6 +115,7 @@ def garbage(address):
     starts = [b'', b'GET / HTTP/1.0\r\n\r\n', b'\xff', b'\x01\x00', b'\0' * 64,
               b'SSH-2.0-x\r\n', b'\x16\x03\x01\x02\x00\x01', curve, greeting(b'NULL'),
               greeting(b'PLAIN'), greeting(b'GSSAPI'), greeting(b'CURVE', 1),
+              greeting(b'PLAIN') + b'\x04\x2e\x05HELLO\x06sluice\x20' + b'x' * 32,
               greeting(b'CURVE', 2), greeting(b'CURVE', 200), curve + hello,
               curve + hello[:50], curve + hello + hello, curve + nested,
               greeting(b'NULL') + b'\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x06DEALER',

@@ -364,3 +364,75 @@ Test (outbox, refuses_what_cannot_be)
     cr_assert_eq (outbox_credit (outbox, &wrong, &err), -1, "received, and never pushed");
     finish (&outbox);
 }
+
+/* ---- on the same machine, and over the network ------------------------------ */
+
+Test (outbox, what_was_handed_over_is_referred_to_until_it_is_received)
+{
+    outbox_t *outbox = make ();
+    void *push = bind_push ("inproc://handed"), *pull = connect_pull ("inproc://handed");
+    uint32_t sizes[4], handle;
+    uint64_t from;
+    uint32_t cost = add (outbox, 1, 5, 1 << 20);
+    outbox_refer (outbox);
+    uint32_t small = add (outbox, 2, 6, 100);
+    outbox_refer (outbox);
+    cr_assert_eq (outbox_offer (outbox, &from, sizes, 4), 2);
+    cr_expect_eq (sizes[0], cost, "offered as what it is");
+    cr_assert_eq (
+        outbox_credit (outbox, &(msg_credit_t){1, (uint64_t) cost + small, 0}, &err), 0);
+    cr_assert (outbox_push (outbox, push));
+    char header[PIECE_MAX_HEADER];
+    cr_assert_gt (zmq_recv (pull, header, sizeof header, 0), 0);
+    cr_assert_eq (zmq_recv (pull, &handle, sizeof handle, 0), (int) sizeof handle);
+    cr_expect_eq (handle, 5);
+    cr_assert_gt (zmq_recv (pull, header, sizeof header, 0), 0);
+    cr_expect_eq (zmq_recv (pull, header, sizeof header, 0), 100, "small ones travel");
+    outbox_drop (outbox, 1, 1);
+    outbox_reap (outbox);
+    cr_expect_eq (released[5], 0, "the master may be reading it, though nobody wants it");
+    cr_assert_eq (outbox_credit (outbox, &(msg_credit_t){1, 0, cost}, &err), 0);
+    cr_expect_eq (released[5], 1);
+    zmq_close (push);
+    zmq_close (pull);
+    zmq_ctx_term (context);
+    outbox_destroy (&outbox);
+}
+
+Test (outbox, sealed_headers_are_the_headers)
+{
+    static const uint8_t key[KEY_BYTES] = {3};
+    outbox_t *outbox = make ();
+    cr_assert_eq (outbox_seal (outbox, key, &err), 0);
+    void *push = bind_push ("inproc://sealed"), *pull = connect_pull ("inproc://sealed");
+    opener_t *opener = opener_new (&err);
+    uint32_t sizes[4];
+    uint64_t from, token;
+    uint32_t cost = add (outbox, 1, 5, 1000) + SEAL_OVERHEAD;
+    outbox_sealed (outbox, &(seal_t){.nonce = 77, .tag = {1}});
+    cr_assert_eq (outbox_offer (outbox, &from, sizes, 4), 1);
+    cr_expect_eq (sizes[0], cost);
+    cr_assert_eq (outbox_credit (outbox, &(msg_credit_t){1, cost, 0}, &err), 0);
+    cr_assert (outbox_push (outbox, push));
+    uint8_t sealed[PIECE_MAX_HEADER + SEAL_OVERHEAD], buffer[sizeof sealed], data[1000];
+    int n = zmq_recv (pull, sealed, sizeof sealed, 0);
+    cr_assert_gt (n, SEAL_OVERHEAD);
+    cr_assert_eq (zmq_recv (pull, data, sizeof data, 0), 1000);
+    cr_expect_eq ((uint32_t) n + 1000, cost);
+    cr_assert (seal_token (sealed, (size_t) n, &token));
+    cr_expect_eq (token, 77);
+    seal_t payload;
+    const uint8_t *header =
+        seal_open_header (opener, key, sealed, (size_t) n, &payload, buffer);
+    cr_assert_not_null (header);
+    cr_expect_eq (payload.nonce, 77);
+    piece_t piece;
+    cr_assert_eq (piece_decode (header, (size_t) n - SEAL_OVERHEAD, 1000, &piece, &err),
+                  0, "%s", err.text);
+    cr_expect_eq (piece.task, 1);
+    opener_destroy (&opener);
+    zmq_close (push);
+    zmq_close (pull);
+    zmq_ctx_term (context);
+    outbox_destroy (&outbox);
+}

@@ -201,3 +201,49 @@ Test (zap, only_one_handler_in_a_context)
     cr_expect_null (zap_new (context, &err));
     cr_expect (err.text[0]);
 }
+
+/* ---- passwords ------------------------------------------------------------ */
+
+/* Is a client that says this password admitted in domain "data", at this address? */
+static bool knows_password (const char *host, const uint8_t *password, int ms)
+{
+    char endpoint[100], at[100];
+    size_t n = sizeof endpoint;
+    void *server = make (context, ZMQ_PULL), *client = make (clients, ZMQ_PUSH);
+    cr_assert_eq (password_serve (server, "data", &err), 0, "%s", err.text);
+    cr_assert_eq (zmq_bind (server, "tcp://0.0.0.0:*"), 0);
+    zmq_getsockopt (server, ZMQ_LAST_ENDPOINT, endpoint, &n);
+    if (password)
+        cr_assert_eq (password_connect_as (client, password, &err), 0, "%s", err.text);
+    snprintf (at, sizeof at, "tcp://%s:0;%s:%s", host, host, strrchr (endpoint, ':') + 1);
+    cr_assert_eq (zmq_connect (client, at), 0, "%s", at);
+    zmq_send (client, "x", 1, ZMQ_DONTWAIT);
+    bool got = gets_message (server, ms);
+    zmq_close (client);
+    zmq_close (server);
+    return got;
+}
+
+Test (zap, the_password_is_asked_for)
+{
+    static const uint8_t password[KEY_BYTES] = {0, 1, 2}, other[KEY_BYTES] = {0, 1, 3};
+    cr_expect_not (knows_password ("127.0.0.1", password, NEVER));
+    cr_assert_eq (zap_allow_password (zap, "data", password, &err), 0);
+    cr_expect_not (knows_password ("127.0.0.1", other, NEVER));
+    cr_expect_not (knows_password ("127.0.0.1", NULL, NEVER));
+    uint64_t refused = zap_refused (zap);
+    cr_expect_geq (refused, 2);
+    cr_expect (knows_password ("127.0.0.1", password, SOON));
+    cr_expect_eq (zap_refused (zap), refused);
+}
+
+Test (zap, an_overheard_password_is_of_no_use_elsewhere)
+{
+    static const uint8_t password[KEY_BYTES] = {0, 1, 2};
+    cr_assert_eq (zap_allow_password (zap, "data", password, &err), 0);
+    cr_expect (knows_password ("127.0.0.1", password, SOON));
+    cr_expect_not (knows_password ("127.0.0.2", password, NEVER));
+    cr_expect (knows_password ("127.0.0.1", password, SOON), "who was first may again");
+    cr_assert_eq (zap_allow_password (zap, "data", password, &err), 0);
+    cr_expect (knows_password ("127.0.0.2", password, SOON), "a new run");
+}
