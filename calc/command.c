@@ -35,7 +35,7 @@ typedef struct {
     const command_t *is;
     command_result_t *result;
     pid_t pid;
-    int out[2], err[2], trouble[2], pidfd;
+    int out[2], err[2], pidfd;
     bool over;                       /* its process has ended */
     bool told;                       /* SIGTERM was sent */
     int64_t used, told_at, measured; /* ms that it has run; at which of them */
@@ -46,11 +46,12 @@ typedef struct {
 
 /* ---- before it runs -------------------------------------------------------- */
 
-static void begin (const run_t *self) __attribute__ ((noreturn));
-/* In the child: nothing here may use memory that a thread of the parent holds. */
-static void begin (const run_t *self)
+static void begin (run_t *self) __attribute__ ((noreturn));
+/* In the child, which has this process's memory until it is another program (vfork): a
+ * copy of all page tables for each command would cost more than a small command does.
+ * Nothing here may change what the parent goes on with. */
+static void begin (run_t *self)
 {
-    int said[2] = {0, 0};
     int null = open ("/dev/null", O_RDONLY);
     setsid ();
     prctl (PR_SET_PDEATHSIG, SIGKILL);
@@ -65,14 +66,11 @@ static void begin (const run_t *self)
     if (null > STDERR_FILENO)
         close (null);
     if (self->is->folder && chdir (self->is->folder) < 0)
-        said[1] = 1;
-    else {
-        environ = (char **) (uintptr_t) self->is->environment;
-        execvp (self->is->words[0], self->is->words);
-    }
-    said[0] = errno;
-    if (write (self->trouble[1], said, sizeof said) < 0)
-        _exit (126);
+        self->result->in_folder = true;
+    else
+        execvpe (self->is->words[0], self->is->words, self->is->environment);
+    self->result->trouble = errno;
+    self->result->how = COMMAND_NOT_BEGUN;
     _exit (127);
 }
 
@@ -85,8 +83,7 @@ static void close_one (int *fd)
 
 static int open_pipes (run_t *self, sluice_error_t *err)
 {
-    if (pipe2 (self->out, O_CLOEXEC) == 0 && pipe2 (self->err, O_CLOEXEC) == 0 &&
-        pipe2 (self->trouble, O_CLOEXEC) == 0)
+    if (pipe2 (self->out, O_CLOEXEC) == 0 && pipe2 (self->err, O_CLOEXEC) == 0)
         return 0;
     return sluice_fail (err, SLUICE_ESYSTEM, "no pipes for the command: %s",
                         strerror (errno));
@@ -97,7 +94,6 @@ static void close_pipes (run_t *self)
     for (int i = 0; i < 2; i++) {
         close_one (&self->out[i]);
         close_one (&self->err[i]);
-        close_one (&self->trouble[i]);
     }
     close_one (&self->pidfd);
 }
@@ -110,7 +106,7 @@ static int start (run_t *self, sluice_error_t *err)
     if (waitid (P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
         self->nspared = proctree_children (getpid (), self->spared, MAX_SPARED);
     fflush (NULL);
-    self->pid = fork ();
+    self->pid = vfork ();
     if (self->pid == 0)
         begin (self);
     if (self->pid < 0)
@@ -118,18 +114,6 @@ static int start (run_t *self, sluice_error_t *err)
                             strerror (errno));
     close_one (&self->out[1]);
     close_one (&self->err[1]);
-    close_one (&self->trouble[1]);
-    int said[2];
-    ssize_t n;
-    do
-        n = read (self->trouble[0], said, sizeof said);
-    while (n < 0 && errno == EINTR);
-    close_one (&self->trouble[0]);
-    if (n == (ssize_t) sizeof said) {
-        self->result->how = COMMAND_NOT_BEGUN;
-        self->result->trouble = said[0];
-        self->result->in_folder = said[1] != 0;
-    }
     fcntl (self->out[0], F_SETFL, O_NONBLOCK);
     fcntl (self->err[0], F_SETFL, O_NONBLOCK);
     self->pidfd = (int) syscall (SYS_pidfd_open, self->pid, 0); /* Linux 5.3; else -1 */
@@ -269,7 +253,7 @@ int command_run (const command_t *command, command_result_t *result, sluice_erro
     self->is = command;
     self->result = result;
     self->out[0] = self->out[1] = self->err[0] = self->err[1] = -1;
-    self->trouble[0] = self->trouble[1] = self->pidfd = -1;
+    self->pidfd = -1;
     int rc = open_pipes (self, err);
     if (rc == 0)
         rc = start (self, err);

@@ -3,6 +3,7 @@
 
 #include "calc/map.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -221,6 +222,31 @@ static int take_output (void *arg, bool is_stderr, const void *data, size_t n)
                         data, n);
 }
 
+/* Is this an empty folder as we make them? One that is, is as good as new, and costs a
+ * file system less. */
+static bool is_fresh (const char *path)
+{
+    struct stat st;
+    unsigned n = 0;
+    DIR *dir = opendir (path);
+    if (!dir)
+        return false;
+    while (n <= 2 && readdir (dir))
+        n++;
+    bool fresh = n == 2 && fstat (dirfd (dir), &st) == 0 && st.st_uid == geteuid () &&
+                 (st.st_mode & 07777) == 0700;
+    closedir (dir);
+    return fresh && lstat (path, &st) == 0 && S_ISDIR (st.st_mode);
+}
+
+static int make_folder (const char *path)
+{
+    if (is_fresh (path))
+        return 0;
+    folder_remove (path);
+    return mkdir (path, 0700);
+}
+
 static int make_folders (item_t *self, sluice_error_t *err)
 {
     const char *scratch = sluice_scratch (self->task);
@@ -230,9 +256,7 @@ static int make_folders (item_t *self, sluice_error_t *err)
         self->out = NULL;
     if (!self->scratch || !self->out)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    folder_remove (self->scratch);
-    folder_remove (self->out);
-    if (mkdir (self->scratch, 0700) < 0 || mkdir (self->out, 0700) < 0)
+    if (make_folder (self->scratch) < 0 || make_folder (self->out) < 0)
         return sluice_fail (err, SLUICE_ESYSTEM, "no scratch folder in %s: %s", scratch,
                             strerror (errno));
     return 0;
@@ -256,9 +280,9 @@ static int make_words (item_t *self, sluice_error_t *err)
 
 static void clear_item (item_t *self)
 {
-    if (self->scratch)
+    if (self->scratch && !is_fresh (self->scratch))
         folder_remove (self->scratch);
-    if (self->out)
+    if (self->out && !is_fresh (self->out))
         folder_remove (self->out);
     for (size_t i = 0; self->map->from && self->words && self->words[i]; i++)
         free (self->words[i]);

@@ -114,8 +114,8 @@ static void adopt (handed_t *self, uint32_t handle, int fd)
         return;
     }
     forget (self, handle);
-    *segment = (segment_t){
-        .of = self, .map = map, .bytes = self->segment_bytes, .users = 1};
+    *segment =
+        (segment_t){.of = self, .map = map, .bytes = self->segment_bytes, .users = 1};
     self->segments[handle] = segment;
 }
 

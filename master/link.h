@@ -45,7 +45,7 @@ typedef struct {
     uint64_t token;
     uint8_t secret[KEY_BYTES]; /* seal.h; zeros: results come by CURVE, or ipc */
     uint8_t header_key[KEY_BYTES];
-    bool sealed; /* its pieces are */
+    bool sealed;          /* its pieces are */
     bool local, answered; /* answered: a message came from it */
     uint8_t uuid[16];
     bool has_uuid;

@@ -143,8 +143,9 @@ static void on_welcome (links_t *self, link_t *l, const msg_welcome_t *w)
 
 void link_send_resync (links_t *self, const link_t *l)
 {
-    link_send (self, l,
-               &(msg_t){.type = MSG_RESYNC, .credit = {l->epoch, 0, link_received (self, l)}});
+    link_send (
+        self, l,
+        &(msg_t){.type = MSG_RESYNC, .credit = {l->epoch, 0, link_received (self, l)}});
 }
 
 void link_resync (links_t *self, link_t *l)
@@ -320,8 +321,8 @@ static int decode (const links_t *self, const plane_t *plane, zmq_msg_t frame[2]
 static link_t *sealed_of (links_t *self, const plane_t *plane, zmq_msg_t *header)
 {
     uint64_t token;
-    link_t *l = plane == &self->net && seal_token (zmq_msg_data (header),
-                                                   zmq_msg_size (header), &token)
+    link_t *l = plane == &self->net &&
+                        seal_token (zmq_msg_data (header), zmq_msg_size (header), &token)
                     ? by_token (self, token)
                     : NULL;
     return l && l->sealed ? l : NULL;
@@ -333,10 +334,10 @@ static int unseal (links_t *self, const link_t *l, zmq_msg_t *frame, seal_t *sea
     uint8_t buffer[PIECE_MAX_HEADER + SEAL_OVERHEAD];
     size_t n = zmq_msg_size (frame);
     zmq_msg_t plain;
-    const uint8_t *header =
-        n <= sizeof buffer ? seal_open_header (self->opener, l->header_key,
-                                               zmq_msg_data (frame), n, seal, buffer)
-                           : NULL;
+    const uint8_t *header = n <= sizeof buffer
+                                ? seal_open_header (self->opener, l->header_key,
+                                                    zmq_msg_data (frame), n, seal, buffer)
+                                : NULL;
     if (!header || zmq_msg_init_size (&plain, n - SEAL_OVERHEAD))
         return -1;
     memcpy (zmq_msg_data (&plain), header, n - SEAL_OVERHEAD);

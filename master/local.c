@@ -20,7 +20,8 @@
 struct local {
     pid_t pid;    /* -1: none */
     bool killed;  /* the last one was, by a signal */
-    int lifetime; /* our end; the node ends when it closes, and hands segments over by it */
+    int lifetime; /* our end; the node ends when it closes, and hands segments over by it
+                   */
     int starts;   /* after the first */
     int futile;   /* of these: in a row, with nothing done since the one before */
     char *folder, *root;

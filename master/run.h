@@ -32,10 +32,10 @@ typedef struct {
     unsigned nodes, cores;
     uint64_t window, peak_held;
     writer_totals_t totals;
-    writer_taken_t taken;  /* part of the totals: what was there when it began */
-    char isa[64];          /* instruction sets that nodes used */
-    char data_path[40];    /* how results travelled: memory, memfd, ipc, tcp+aes256gcm,
-                              tcp+curve; several with commas */
+    writer_taken_t taken; /* part of the totals: what was there when it began */
+    char isa[64];         /* instruction sets that nodes used */
+    char data_path[40];   /* how results travelled: memory, memfd, ipc, tcp+aes256gcm,
+                             tcp+curve; several with commas */
 } run_result_t;
 
 /* Both call job->begun, if there is one, when the output is open. */

@@ -100,7 +100,8 @@ enum {
     "      --trace FILE       record every message, for: sluice trace FILE\n"            \
     "      --fail-fast        stop at the first item that failed for good\n"             \
     "      --no-copies        begin no task again elsewhere because it takes long\n"     \
-    "      --curve            encrypt results by ZeroMQ's CURVE alone, which is slower\n"  \
+    "      --curve            encrypt results by ZeroMQ's CURVE alone, which is "        \
+    "slower\n"                                                                           \
     "      --json             end with one JSON object on stdout\n"                      \
     "  -q, --quiet            no progress\n"                                             \
     "  -h, --help\n"

@@ -38,7 +38,7 @@ typedef struct order {
     zmq_msg_t header, payload; /* ORDER_PIECE */
     bool sealed;
     seal_t seal;
-    char *text[4];             /* host, isa; or reason, stderr; or status */
+    char *text[4]; /* host, isa; or reason, stderr; or status */
     msg_welcome_t welcome;
     msg_failed_t failed;
 } order_t;

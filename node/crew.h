@@ -87,7 +87,7 @@ struct crew {
     uint64_t memory;
     int handover; /* to the master; 0: none */
     bool sealed;
-    seal_t seal; /* of the event that was given last */
+    seal_t seal;               /* of the event that was given last */
     unsigned nslots, segments; /* segments per slot */
     uint32_t segment_bytes;
     size_t ntables;

@@ -28,7 +28,7 @@ typedef struct item {
     bool handed;       /* only its handle is pushed */
     bool referred;     /* and was: the master may be reading the segment */
     atomic_uint lent;  /* messages of ZeroMQ that point to it */
-    seal_t seal; /* of its payload, where there is one */
+    seal_t seal;       /* of its payload, where there is one */
     size_t header_bytes;
     uint8_t header[]; /* encoded; epoch, position and kind are set on pushing */
 } item_t;
@@ -267,9 +267,9 @@ static int init_payload (const outbox_t *self, item_t *item, zmq_msg_t *payload)
         return 0;
     }
     atomic_fetch_add_explicit (&item->lent, 1, memory_order_relaxed);
-    int rc = zmq_msg_init_data (payload,
-                                item->dead ? self->zeros : (void *) item->payload,
-                                item->payload_bytes, returned, item);
+    int rc =
+        zmq_msg_init_data (payload, item->dead ? self->zeros : (void *) item->payload,
+                           item->payload_bytes, returned, item);
     if (rc == -1)
         atomic_fetch_sub_explicit (&item->lent, 1, memory_order_relaxed);
     return rc;

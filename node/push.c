@@ -80,12 +80,10 @@ static int open_socket (push_t *self, sluice_error_t *err)
     self->guard = guard_new (host->context, self->socket, err);
     if (!self->guard)
         return -1;
-    int rc = self->password
-                 ? password_serve (self->socket, self->domain, err)
-                 : curve_serve (self->socket, &self->pair, self->domain, err);
-    if (rc == -1 ||
-        bind_tcp (self->socket, host->address, host->port_from, host->port_to, &port,
-                  err) == -1)
+    int rc = self->password ? password_serve (self->socket, self->domain, err)
+                            : curve_serve (self->socket, &self->pair, self->domain, err);
+    if (rc == -1 || bind_tcp (self->socket, host->address, host->port_from, host->port_to,
+                              &port, err) == -1)
         return -1;
     snprintf (self->endpoint, sizeof self->endpoint, "tcp://*:%u", port);
     return 0;

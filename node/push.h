@@ -3,10 +3,11 @@
 
 /* push.h - the socket that a run's results leave by
  *
- * A bound PUSH, with linger 0. Over tcp it is in a ZAP domain of its own, which admits the
- * run's master only: by the password of results that are sealed (proto/seal.h), or else
- * as a CURVE server with a random pair, by the data key that came in HELLO. Over ipc, beside an unencrypted control socket, it is as open as the
- * folder it lies in. Owned by the session, used by the agent's thread.
+ * A bound PUSH, with linger 0. Over tcp it is in a ZAP domain of its own, which admits
+ * the run's master only: by the password of results that are sealed (proto/seal.h), or
+ * else as a CURVE server with a random pair, by the data key that came in HELLO. Over
+ * ipc, beside an unencrypted control socket, it is as open as the folder it lies in.
+ * Owned by the session, used by the agent's thread.
  */
 #ifndef NODE_PUSH_H
 #define NODE_PUSH_H

@@ -217,8 +217,7 @@ static int seal (session_t *self, sluice_error_t *err)
 {
     static const uint8_t zeros[KEY_BYTES];
     uint8_t key[KEY_BYTES];
-    if (!self->host->zap ||
-        memcmp (self->hello.hello.secret, zeros, sizeof zeros) == 0)
+    if (!self->host->zap || memcmp (self->hello.hello.secret, zeros, sizeof zeros) == 0)
         return 0;
     self->sealed = true;
     random_bytes (self->salt, sizeof self->salt);

@@ -49,9 +49,9 @@ typedef struct {
     const char *address;  /* to bind to: "*" or a numeric address */
     unsigned port_from, port_to;
     bool confine;
-    int handover;              /* to the master on this machine: crew_options_t; 0: none */
-    uint64_t sockets;          /* made so far: names those of ipc */
-    uint64_t strangers;        /* at the data sockets, so far */
+    int handover;       /* to the master on this machine: crew_options_t; 0: none */
+    uint64_t sockets;   /* made so far: names those of ipc */
+    uint64_t strangers; /* at the data sockets, so far */
     struct announce *announce; /* NULL: nobody is told of this node */
 } host_t;
 

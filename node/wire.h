@@ -23,7 +23,7 @@
 #include "proto/seal.h"
 
 enum {
-    TAIL_BYTES = 4 << 10,              /* of stderr that are kept */
+    TAIL_BYTES = 4 << 10,                                /* of stderr that are kept */
     WIRE_MAX_BYTES = sizeof (seal_t) + PIECE_MAX_HEADER, /* behind the struct */
     WIRE_MAX_FDS = 4
 };

@@ -39,8 +39,8 @@ typedef struct {
     segment_t *segments;
     unsigned made; /* segments that exist */
     emitter_t *emitter;
-    wire_t last; /* the task's last piece; op 0: not yet there */
-    sealer_t *sealer; /* NULL: pieces are not sealed */
+    wire_t last;                    /* the task's last piece; op 0: not yet there */
+    sealer_t *sealer;               /* NULL: pieces are not sealed */
     uint8_t header[WIRE_MAX_BYTES]; /* of a piece, behind its seal */
     size_t header_bytes;
     sluice_error_t trouble; /* why the sink ended the task; code 0: it did not */

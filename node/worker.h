@@ -23,7 +23,7 @@ typedef struct {
     uint64_t memory;
     const char *scratch; /* its own folder, made anew */
     bool confine;
-    bool sealed; /* its pieces: proto/seal.h */
+    bool sealed;      /* its pieces: proto/seal.h */
     const char *root; /* what may be read, if confined */
 } worker_t;
 

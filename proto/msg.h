@@ -93,7 +93,7 @@ typedef struct {    /* MSG_HELLO */
     uint8_t
         data_key[KEY_BYTES]; /* public: the master's data socket; zeros: no CURVE (ipc) */
     uint8_t secret[KEY_BYTES]; /* seal.h: of this link; zeros: results come by CURVE */
-    char *kernel;            /* "builtin:NAME" or a path in the share */
+    char *kernel;              /* "builtin:NAME" or a path in the share */
     uint8_t kernel_hash[FILE_HASH_BYTES]; /* BLAKE2b-256 of the file; zeros if built in */
     char *inputs; /* path of the HDF5 file with share_put arrays; "" none */
     uint64_t seed, items;

@@ -4,10 +4,11 @@
 /* seal.h - results on the network, encrypted and authenticated where they are made
  *
  * CURVE encrypts what passes a socket in the one I/O thread at either end, at a tenth of
- * what a core can do with AES. So the payload of a piece is sealed by the worker that made
- * it, in place, and opened by the writer; the agent seals the header, which is small and
- * has the payload's key, nonce and tag in it, so that the two belong together. All of it
- * with AES-256-GCM (NIST SP 800-38D) of OpenSSL, 4 GB/s here, where libsodium's does 1.1.
+ * what a core can do with AES. So the payload of a piece is sealed by the worker that
+ * made it, in place, and opened by the writer; the agent seals the header, which is small
+ * and has the payload's key, nonce and tag in it, so that the two belong together. All of
+ * it with AES-256-GCM (NIST SP 800-38D) of OpenSSL, 4 GB/s here, where libsodium's
+ * does 1.1.
  *
  * Keys: the master draws 32 random bytes for each link and says them in HELLO, over
  * CURVE; the node draws a salt for each session and says it in WELCOME. From both derive

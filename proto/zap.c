@@ -21,7 +21,7 @@ enum { MAX_FRAMES = 16 };
 typedef struct {
     char *name;
     uint8_t key[KEY_BYTES];
-    bool password; /* it is one, not a key of CURVE */
+    bool password;    /* it is one, not a key of CURVE */
     char address[64]; /* password: who was admitted; "" nobody yet */
 } domain_t;
 

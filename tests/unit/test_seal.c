@@ -117,9 +117,8 @@ Test (seal, a_header_comes_back_with_what_its_payload_needs)
     uint64_t token = 0;
     sealer_t *sealer = sealer_new (key, &err);
     opener_t *opener = opener_new (&err);
-    cr_assert_eq (seal_header (sealer, 0xf1f2f3f4f5f6f7f8, &payload, header, N, sealed,
-                               &err),
-                  0);
+    cr_assert_eq (
+        seal_header (sealer, 0xf1f2f3f4f5f6f7f8, &payload, header, N, sealed, &err), 0);
     cr_assert (seal_token (sealed, SEALED, &token));
     cr_expect_eq (token, 0xf1f2f3f4f5f6f7f8);
     const uint8_t *opened = seal_open_header (opener, key, sealed, SEALED, &got, buffer);
