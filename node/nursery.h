@@ -25,8 +25,8 @@
 #include "proto/seal.h"
 #include "proto/share.h"
 
-typedef struct nursery nursery_t; /* the spawner, one per agent */
-typedef struct crew crew_t;       /* zygote and workers of one run */
+typedef struct nursery nursery_t;      /* the spawner, one per agent */
+typedef struct crew crew_t;            /* zygote and workers of one run */
 
 /* Fork the spawner. Call before any thread or ZeroMQ context exists. */
 nursery_t *nursery_start (sluice_error_t *err);
@@ -37,17 +37,17 @@ void nursery_destroy (nursery_t **self_p);
 int nursery_fd (const nursery_t *self);
 
 typedef struct {
-    const msg_hello_t *hello; /* copied as needed */
+    const msg_hello_t *hello;          /* copied as needed */
     const share_t *share;
-    unsigned slots;      /* workers */
-    uint64_t memory;     /* bytes, limit of a worker; 0: none */
-    unsigned segments;   /* per worker, at least 2; together they are the
-                            run's part of the outbox */
-    const char *scratch; /* folder under which workers get theirs */
-    bool confine;        /* Landlock */
-    bool sealed;         /* workers seal their pieces (proto/seal.h) */
-    int handover;        /* socket by which the master on this machine gets
-                            the segments (proto/segments.h); 0: none */
+    unsigned slots;                    /* workers */
+    uint64_t memory;                   /* bytes, limit of a worker; 0: none */
+    unsigned segments;                 /* per worker, at least 2; together they are the
+                                          run's part of the outbox */
+    const char *scratch;               /* folder under which workers get theirs */
+    bool confine;                      /* Landlock */
+    bool sealed;                       /* workers seal their pieces (proto/seal.h) */
+    int handover;                      /* socket by which the master on this machine gets
+                                          the segments (proto/segments.h); 0: none */
 } crew_options_t;
 
 /* Begin a run: the zygote is forked and opens its inputs in the background.
@@ -64,13 +64,13 @@ void crew_destroy (crew_t **self_p);
 
 typedef enum {
     CREW_NOTHING = 0,
-    CREW_READY,  /* kernel open; all workers are there. `text`: what is to be
-                    noted ("not confined: ..."), "" if nothing */
-    CREW_LACKS,  /* the run cannot take place here: `text` */
-    CREW_PIECE,  /* a worker finished a piece */
-    CREW_IDLE,   /* a worker ended its task well (after its DONE piece) and is free */
-    CREW_FAILED, /* an attempt failed; its worker (a new one, if it died) is free */
-    CREW_DIED    /* the zygote died: the run is over here, `text` */
+    CREW_READY,          /* kernel open; all workers are there. `text`: what is to be
+                            noted ("not confined: ..."), "" if nothing */
+    CREW_LACKS,          /* the run cannot take place here: `text` */
+    CREW_PIECE,          /* a worker finished a piece */
+    CREW_IDLE,           /* a worker ended its task well (after its DONE piece) and is free */
+    CREW_FAILED,         /* an attempt failed; its worker (a new one, if it died) is free */
+    CREW_DIED            /* the zygote died: the run is over here, `text` */
 } crew_event_type_t;
 
 typedef struct {
@@ -78,12 +78,12 @@ typedef struct {
     unsigned slot;
     char text[1000];
     /* CREW_PIECE */
-    piece_t piece;       /* run, token, epoch, position not set; its texts
-                            are valid until the next call */
-    const void *payload; /* valid until crew_release */
-    uint32_t segment;    /* handle for crew_release */
-    const seal_t *seal;  /* how the payload is sealed; NULL: it is not */
-    bool handed;         /* the master has the segment under that handle */
+    piece_t piece;                     /* run, token, epoch, position not set; its texts
+                                          are valid until the next call */
+    const void *payload;               /* valid until crew_release */
+    uint32_t segment;                  /* handle for crew_release */
+    const seal_t *seal;                /* how the payload is sealed; NULL: it is not */
+    bool handed;                       /* the master has the segment under that handle */
     /* CREW_FAILED (strings belong to the event until the next call) */
     msg_failed_t failed;
 } crew_event_t;
