@@ -10,6 +10,7 @@
 #include "master/snapshot.h"
 #include "master/writer_state.h"
 #include "proto/clock.h"
+#include "proto/faults.h"
 
 enum {
     RELEASE_BYTES = 1 << 20, /* look for readers when this much would be free */
@@ -293,7 +294,7 @@ int writer_tick (writer_t *self, sluice_error_t *err)
         wait = SOONEST;
     if (wait > LATEST)
         wait = LATEST > self->cost / MOST ? LATEST : self->cost / MOST;
-    if (clock_seconds () - self->laid >= wait)
+    if (clock_seconds () - self->laid >= wait && !faults_without (WITHOUT_SNAPSHOTS))
         return writer_lay (self, err);
     self->full = false;
     return writer_poll (self, false, err);

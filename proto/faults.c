@@ -307,3 +307,21 @@ int faults_push (const void *owner, void *socket, const void *header, size_t n,
         return -1;
     return zmq_msg_send (payload, socket, ZMQ_DONTWAIT) == -1 ? -1 : 0;
 }
+
+/* ---- what is left out ---------------------------------------------------------- */
+
+bool faults_without (without_t what)
+{
+    static _Atomic int known = -1;
+    int list = known;
+    if (list < 0) {
+        const char *text = getenv ("SLUICE_WITHOUT");
+        list = 0;
+        if (text && strstr (text, "digests"))
+            list |= WITHOUT_DIGESTS;
+        if (text && strstr (text, "snapshots"))
+            list |= WITHOUT_SNAPSHOTS;
+        known = list;
+    }
+    return list & (int) what;
+}

@@ -24,6 +24,10 @@
  *   die     kill -9 of the process that is about to send it, or has just received it
  *   stop    SIGSTOP of that process
  *
+ * For measuring what they cost (bench/safety.py) such a build also reads $SLUICE_WITHOUT,
+ * a list of `digests` (pieces and items are not hashed, so the run's digest is that of no
+ * rows, and `verify` refuses the file) and `snapshots` (only the last one is made).
+ *
  * Each fault that strikes is told in a line on stderr, so that a test can see that it
  * did. A list that cannot be understood ends the process with status 2.
  *
@@ -36,6 +40,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <zmq.h>
+
+typedef enum { WITHOUT_DIGESTS = 1, WITHOUT_SNAPSHOTS = 2 } without_t;
 
 #ifdef ENABLE_FAULTS
 
@@ -63,6 +69,9 @@ void faults_push_end (const void *owner);
 
 /* A deadline, in milliseconds. */
 int64_t faults_ms (int64_t ms);
+
+/* Is this left out? Any thread may ask. */
+bool faults_without (without_t what);
 
 #else
 
@@ -106,6 +115,12 @@ static inline void faults_push_end (const void *owner)
 static inline int64_t faults_ms (int64_t ms)
 {
     return ms;
+}
+
+static inline bool faults_without (without_t what)
+{
+    (void) what;
+    return false;
 }
 
 #endif
