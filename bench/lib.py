@@ -202,13 +202,15 @@ class Bench:
     # ---- what is said
 
     def figure(self, name, values, unit, references=None, against='', target='', note='',
-               better='more'):
+               better='more', spread=None):
         values = values if isinstance(values, list) else [values]
         value = middle(values)
         line = {'bench': self.name, 'name': name, 'value': rounded(value), 'unit': unit,
                 'low': rounded(min(values)), 'high': rounded(max(values)), 'runs': len(values),
                 'reference': None, 'against': against, 'ratio': None, 'target': target,
                 'met': None, 'better': better}
+        if spread:  # lowest, highest and number of what was a median already
+            line.update(low=rounded(spread[0]), high=rounded(spread[1]), runs=spread[2])
         ratio = None
         if references is not None:
             references = references if isinstance(references, list) else [references]

@@ -3,7 +3,7 @@
 # v. 2.0 (LICENSE).
 """safety.py - what snapshots and digests cost
 
-64 items of 64 MiB, embedded, into a file on tmpfs and on the disk: as always, without
+32 items of 64 MiB (--size), embedded, into a file on tmpfs and on the disk: as always, without
 snapshots but the last one, and without digests of pieces and items. No user can switch
 these off; a build with --enable-faults can ($SLUICE_WITHOUT, proto/faults.h), and all
 that is compared here is of one such build: that of --faults, or that of --build if it is
@@ -38,7 +38,7 @@ def faults_build(bench):
 
 def main():
     with Bench('safety', [('--faults', {'metavar': 'BUILD', 'help': 'with --enable-faults'}),
-                          ('--size', {'type': int, 'default': 4096, 'metavar': 'MIB'})]) as bench:
+                          ('--size', {'type': int, 'default': 2048, 'metavar': 'MIB'})]) as bench:
         build = faults_build(bench)
         if not build:
             bench.skip('snapshots', 'this build is not one with --enable-faults')

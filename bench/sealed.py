@@ -3,7 +3,7 @@
 # v. 2.0 (LICENSE).
 """sealed.py - what it costs that results are encrypted and authenticated
 
-64 items of 64 MiB over tcp into a file on tmpfs, as in results.py. Sluice has no way to
+32 items of 64 MiB (--size) over tcp into a file on tmpfs, as in results.py. Sluice has no way to
 send results in clear, so the plain run is `raw ideal` over tcp; the other reference is
 the same with CURVE. `of embedded` puts the sealed run beside one without a network, where
 nothing has to be sealed.
@@ -14,7 +14,7 @@ from lib import Bench, MIB, remove
 
 
 def main():
-    with Bench('sealed', [('--size', {'type': int, 'default': 4096, 'metavar': 'MIB'})]) as bench:
+    with Bench('sealed', [('--size', {'type': int, 'default': 2048, 'metavar': 'MIB'})]) as bench:
         each = 64 * MIB
         items = 1 if bench.quick else max(1, bench.options.size * MIB // each)
         folder = bench.ram or bench.disk

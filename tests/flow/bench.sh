@@ -41,7 +41,7 @@ for f in figures:
     assert f['value'] is not None and f['unit'], f
     assert (f['reference'] is None) == (f['ratio'] is None), f
     assert f['met'] in (None, True, False), f
-    if f['target']:
+    if isinstance(f['target'], str) and f['target']:
         what, relation, bound = f['target'].split()
         assert what in ('ratio', 'value') and relation in ('>=', '<=', '<'), f
         float(bound)
