@@ -16,6 +16,7 @@ at random, one after the other, through the index; the rows of one site, by look
 job with as many rows, read in the same way: the reference is h5py's `flat` file. Files are
 in the page cache when they are read. Rates are of the bytes that were asked for (of a
 site: of the whole table).
+Both files of a comparison lie there at once and are read in turn.
 """
 import os
 import time
@@ -23,7 +24,7 @@ import time
 import h5py
 import numpy as np
 
-from lib import Bench, MIB, middle, remove
+from lib import Bench, MIB, remove
 from mainjob import main_job
 
 SITES = 20000
@@ -135,74 +136,72 @@ class Reader:
             self.slice(start, min(self.rows, start + step))
 
 
-def read(path, turns, events):
+def read(path, events):
     """GB/s by question."""
     which = np.random.default_rng(1).permutation(events)[:max(1, min(500, events // 2))]
-    said = {'event': [], 'site': [], 'whole': []}
-    for turn in range(turns):
-        if turn == 0:
-            warm = Reader(path)
-            warm.whole()
-            warm.f.close()
-        reader = Reader(path)
-        table = reader.rows * DTYPE.itemsize / 1e9
-        seconds, rows = timed(reader.events, which.tolist())
-        said['event'].append(rows * DTYPE.itemsize / 1e9 / seconds)
-        said['site'].append(table / timed(reader.site, 777)[0])
-        said['whole'].append(table / timed(reader.whole)[0])
-        reader.f.close()
+    reader = Reader(path)
+    table = reader.rows * DTYPE.itemsize / 1e9
+    seconds, rows = timed(reader.events, which.tolist())
+    said = {'event': rows * DTYPE.itemsize / 1e9 / seconds,
+            'site': table / timed(reader.site, 777)[0],
+            'whole': table / timed(reader.whole)[0]}
+    reader.f.close()
     return said
+
+
+def warm(path):
+    with open(path, 'rb') as f:
+        while f.read(16 * MIB):
+            pass
+
+
+class Layouts:
+    """Compares files with one that h5py made, `flat` in chunks of a MiB."""
+
+    def __init__(self, bench, events):
+        self.bench, self.events = bench, events
+        self.flat, self.path = (os.path.join(bench.disk, n) for n in ('flat.h5', 'out.h5'))
+        self.size = events * SITES * DTYPE.itemsize / 1e9
+
+    def write(self, path, layout, chunk):
+        remove(path)
+        return self.size / timed(write, path, layout, self.events, chunk)[0]
+
+    def compare(self, name, make, targets=('', ''), note=''):
+        """`make` writes the other file and says at what rate."""
+        bench, turns = self.bench, self.bench.runs(2)
+        # Into new files each: one is not written over what the other has freed.
+        got = bench.turns(turns, mine=make, flat=lambda: self.write(self.flat, 'flat', MIB))
+        bench.figure(name + ', write', got['mine'], 'GB/s', got['flat'], 'h5py, flat',
+                     targets[0], note=note)
+        warm(self.path)
+        warm(self.flat)
+        got = bench.turns(bench.runs(3), mine=lambda: read(self.path, self.events),
+                          flat=lambda: read(self.flat, self.events))
+        for what in ('event', 'site', 'whole'):
+            bench.figure('%s, %s' % (name, what), [said[what] for said in got['mine']], 'GB/s',
+                         [said[what] for said in got['flat']], 'h5py, flat', targets[1])
+        remove(self.path)
 
 
 def main():
     with Bench('layout', [('--rows', {'type': float, 'default': 1e8})]) as bench:
         events = 10 if bench.quick else max(1, int(bench.options.rows) // SITES)
-        turns = bench.runs(3)
-        path = os.path.join(bench.disk, 'out.h5')
-        total = events * SITES * DTYPE.itemsize / 1e9
-        writes = {}
+        layouts = Layouts(bench, events)
+        job = main_job(bench, events)
 
-        def measure(layout, chunk):
-            seconds = timed(write, path, layout, events, chunk)[0]
-            writes[layout, chunk] = total / seconds
-            said = read(path, turns, events)
-            remove(path)
-            return said
+        def sluice():
+            remove(layouts.path)
+            said = bench.sluice_run(job, layouts.path, '--no-network', keep=True)
+            return said['bytes'] / said['wall'] / 1e9
 
-        flat = measure('flat', MIB)
-        questions = ('event', 'site', 'whole')
-        for layout in ('vlen', 'columnar'):
-            said = measure(layout, MIB)
-            bench.figure(layout + ', write', writes[layout, MIB], 'GB/s', writes['flat', MIB],
-                         'h5py, flat')
-            for what in questions:
-                bench.figure('%s, %s' % (layout, what), said[what], 'GB/s', flat[what],
-                             'h5py, flat')
-        for chunk in (64 << 10, 256 << 10, 4 * MIB):
-            said = measure('flat', chunk)
-            name = 'chunks of %d KiB' % (chunk >> 10)
-            bench.figure(name + ', write', writes['flat', chunk], 'GB/s', writes['flat', MIB],
-                         'h5py, flat, 1 MiB')
-            for what in questions:
-                bench.figure('%s, %s' % (name, what), said[what], 'GB/s', flat[what],
-                             'h5py, flat, 1 MiB')
-        sluice(bench, path, events, turns, writes['flat', MIB], flat)
-
-
-def sluice(bench, path, events, turns, h5py_write, h5py_read):
-    job = main_job(bench, events)
-    rates = []
-    for turn in range(turns):
-        said = bench.sluice_run(job, path, '--no-network', keep=turn == turns - 1)
-        rates.append(said['bytes'] / said['wall'] / 1e9)
-    bench.figure('sluice, write', rates, 'GB/s', h5py_write, 'h5py, flat', 'ratio >= 1',
-                 note='with what it computes')
-    said = read(path, turns, events)
-    remove(path)
-    for what in ('event', 'site', 'whole'):
-        bench.figure('sluice, ' + what, said[what], 'GB/s', h5py_read[what],
-                     "h5py's own file, flat", 'ratio >= 0.95')
-    assert middle(rates) > 0
+        for name, layout, chunk in (('vlen', 'vlen', MIB), ('columnar', 'columnar', MIB),
+                                    ('chunks of 64 KiB', 'flat', 64 << 10),
+                                    ('chunks of 256 KiB', 'flat', 256 << 10),
+                                    ('chunks of 4 MiB', 'flat', 4 * MIB)):
+            layouts.compare(name, lambda: layouts.write(layouts.path, layout, chunk))
+        layouts.compare('sluice', sluice, ('ratio >= 1', 'ratio >= 0.95'),
+                        'with what it computes')
 
 
 if __name__ == '__main__':
