@@ -75,11 +75,11 @@ def measure(bench, share, folder, place, way, name, items, each):
                  'PUSH/PULL and %s, nothing else' %
                  {'chunk': 'H5Dwrite_chunk', 'extent': 'a plain extent'}[how],
                  'ratio >= 1.0' if way == 'ipc' else 'ratio >= 0.85',
-                 note='data path ' + ', '.join(sorted(paths)))
+                 note='%.3g GB, data path %s' % (total / 1e9, ', '.join(sorted(paths))))
     if way == 'ipc' and place == 'disk':
         bench.figure(what + ', a minute', [60 * v for v in got['sluice']], 'GB/min',
                      target='value >= 90')
-    if way == 'tcp' and place == 'disk' and items == SHAPES[0][1]:
+    if way == 'tcp' and place == 'disk' and name == SHAPES[0][0]:
         bench.figure('64 x 64 MiB, Work Queue', middle(got['sluice']), 'GB/s', WORK_QUEUE,
                      'Work Queue on another machine, see below', 'ratio >= 1.5')
         bench.figure('64 x 64 MiB, dask', middle(got['sluice']), 'GB/s', DASK,

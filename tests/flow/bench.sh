@@ -14,7 +14,7 @@ benches=()
 # With sanitizers and other slow builds: that the programs of bench/ work there, too.
 [ -z "$small" ] || benches=(tasks latency commands memory flat)
 status=0
-"$python" "$top/bench/run" "${benches[@]}" --quick --json --write "$dir/table.md" \
+FLOW_MARK=$dir "$python" "$top/bench/run" "${benches[@]}" --quick --json --write "$dir/table.md" \
     >"$dir/figures" 2>"$dir/said" || status=$?
 [ $status = 0 ] || cat "$dir/said" >&2
 equal 'exit status' $status 0
