@@ -14,9 +14,9 @@ each written by h5py in blocks of an event, then read by h5py: the rows of event
 at random, one after the other, through the index; the rows of one site, by looking at all
 `sid`; everything. Then `flat` with other chunks, and what `sluice run` writes of the main
 job with as many rows, read in the same way: the reference is h5py's `flat` file. Files are
-in the page cache when they are read. Rates are of the bytes that were asked for (of a
-site: of the whole table).
-Both files of a comparison lie there at once and are read in turn.
+in the page cache when they are read, so the time of a read is the reader's on the CPU.
+Rates are of the bytes that were asked for (of a site: of the whole table). Both files of
+a comparison lie there at once and are read in turn.
 """
 import os
 import time
@@ -33,10 +33,10 @@ INDEX = np.dtype([('item', '<u8'), ('start', '<u8'), ('stop', '<u8')])
 PAIR = np.dtype([('start', '<u4'), ('stop', '<u4')])
 
 
-def timed(function, *args):
-    start = time.monotonic()
+def timed(function, *args, clock=time.process_time):
+    start = clock()
     got = function(*args)
-    return time.monotonic() - start, got
+    return clock() - start, got
 
 
 def intervals(events):
@@ -165,7 +165,8 @@ class Layouts:
 
     def write(self, path, layout, chunk):
         remove(path)
-        return self.size / timed(write, path, layout, self.events, chunk)[0]
+        return self.size / timed(write, path, layout, self.events, chunk,
+                                 clock=time.monotonic)[0]
 
     def compare(self, name, make, targets=('', ''), note=''):
         """`make` writes the other file and says at what rate."""
