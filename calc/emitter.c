@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 #include "calc/tables.h"
 #include "proto/clock.h"
 #include "proto/faults.h"
+#include "proto/xxh3.h"
 
 enum {
     /* Counts of rows wait here, so that a small task needs no segment for them. */

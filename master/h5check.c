@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 #include "calc/h5array.h"
 #include "master/itemwalk.h"
 #include "master/outread.h"
 #include "master/salvage.h"
+#include "proto/xxh3.h"
 
 enum { BLOCK_ROWS = 744 }; /* rows of ledger and tasks read at once: 64 KiB */
 

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 #include "calc/h5array.h"
 #include "calc/map_plan.h"
 #include "master/job.h"
+#include "proto/xxh3.h"
 #ifndef PACKAGE_VERSION
 #define PACKAGE_VERSION "0"
 #endif

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 #include "master/tableindex.h"
+#include "proto/xxh3.h"
 
 enum {
     BLOCK_ROWS = 744, /* ledger rows read at once: 64 KiB */

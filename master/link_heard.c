@@ -6,7 +6,6 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <xxhash.h>
 #include <zmq.h>
 
 #include "master/link_state.h"
@@ -15,6 +14,7 @@
 #include "proto/faults.h"
 #include "proto/segments.h"
 #include "proto/text.h"
+#include "proto/xxh3.h"
 
 enum {
     RECEIVE_AT_ONCE = 64,

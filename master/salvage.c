@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 #include "calc/emitter.h"
 #include "master/space.h"
+#include "proto/xxh3.h"
 
 /* A task's number beyond this is damage: there must be others after it. */
 #define MOST_TASK (UINT64_C (1) << 62)

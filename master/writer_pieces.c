@@ -5,10 +5,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 #include "master/salvage.h"
 #include "master/writer_state.h"
 #include "proto/clock.h"
+#include "proto/xxh3.h"
 
 /* ---- is it right? ------------------------------------------------------------- */
 

@@ -5,10 +5,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "proto/faults.h"
 #include "proto/text.h"
+#include "proto/xxh3.h"
 
 static void put_u64 (uint8_t out[8], uint64_t value)
 {

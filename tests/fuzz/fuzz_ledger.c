@@ -12,11 +12,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "calc/emitter.h"
 #include "master/salvage.h"
 #include "master/space.h"
+#include "proto/xxh3.h"
 
 int LLVMFuzzerTestOneInput (const uint8_t *data, size_t n);
 

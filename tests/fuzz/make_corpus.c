@@ -14,13 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <xxhash.h>
-
 #include "calc/emitter.h"
 #include "master/salvage.h"
 #include "master/space.h"
 #include "proto/beacon.h"
 #include "proto/trace.h"
+#include "proto/xxh3.h"
 #include "tests/unit/random_piece.h"
 
 static const char *folder;

@@ -26,10 +26,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include <xxhash.h>
 #include <zmq.h>
 #include "calc/emitter.h"
 #include "proto/clock.h"
+#include "proto/xxh3.h"
 #include "proto/zap.h"
 
 enum { ROW_BYTES = 1024, TURN_MS = 5, MOST_MESSAGES = 64 };

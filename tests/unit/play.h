@@ -16,8 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 #include "master/writer.h"
+#include "proto/xxh3.h"
 
 enum { PLAY_TABLES = 3, PLAY_ROW_MOST = 16 };
 

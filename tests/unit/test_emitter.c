@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "calc/emitter.h"
+#include "proto/xxh3.h"
 
 enum { MOST_SEGMENTS = 8, MOST_TABLES = 5 };
 

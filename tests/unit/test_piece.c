@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "proto/piece.h"
+#include "proto/xxh3.h"
 #include "tests/unit/random_piece.h"
 
 static sluice_error_t err;

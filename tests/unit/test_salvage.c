@@ -4,10 +4,10 @@
 #include <criterion/criterion.h>
 #include <stddef.h>
 #include <string.h>
-#include <xxhash.h>
 #include "calc/emitter.h"
 #include "master/salvage.h"
 #include "master/space.h"
+#include "proto/xxh3.h"
 
 /* Tasks of two items each, one row of table 0 for the first of them and two for the
  * second; all rows in one chunk, row counts in another, and a task without rows. */
