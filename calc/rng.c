@@ -12,6 +12,7 @@
 
 /* Draws made at a time: small enough for the first cache. */
 #define CHUNK 512
+#define ROOM (CHUNK + 64) /* for whole vectors, and words of bits */
 
 #define BELOW_ONE 0x1.fffffffffffffp-1 /* 1 - 2^-53 */
 
@@ -53,113 +54,32 @@ static const double far_f[8] = {1.0,
                                 1.42151175831644588870e-7,
                                 2.04426310338993978564e-15};
 
-#define ISA scalar
-#define TARGET
-#define WORDS 1
-#define VU uint64_t
-#define VU_SET(x) ((uint64_t) (x))
-#define MUL32(a, b) ((uint64_t) (uint32_t) (a) * (uint32_t) (b))
-#define SHR(v, bits) ((v) >> (bits))
-#define SHL(v, bits) ((v) << (bits))
-#define VU_ADD(a, b) ((a) + (b))
-#define VU_XOR(a, b) ((a) ^ (b))
-#define STORE_PAIRS(p, a, b) ((p)[0] = (a), (p)[1] = (b))
-#define LANES 1
-#define VD double
-#define VD_SET(x) (x)
-#define VD_LOAD(p) (*(p))
-#define VD_STORE(p, v) (*(p) = (v))
-#define VD_SQRT(v) sqrt (v)
-#include "calc/rng_lanes.h"
+/* 64 bits of tails, of which the file has 8 bytes. */
+static inline uint64_t word_of (const uint8_t *tails)
+{
+    uint64_t word = 0;
+    for (unsigned k = 0; k < 8; k++)
+        word |= (uint64_t) tails[k] << (8 * k);
+    return word;
+}
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-#define STORE_PAIRS_2(p, a, b)                                                           \
-    (_mm_storeu_si128 ((__m128i *) (p), _mm_unpacklo_epi64 (a, b)),                      \
-     _mm_storeu_si128 ((__m128i *) (p) + 1, _mm_unpackhi_epi64 (a, b)))
-
-#define ISA sse2
-#define TARGET
-#define WORDS 2
-#define VU __m128i
-#define VU_SET(x) _mm_set1_epi64x ((long long) (x))
-#define MUL32(a, b) _mm_mul_epu32 (a, b)
-#define SHR(v, bits) _mm_srli_epi64 (v, bits)
-#define SHL(v, bits) _mm_slli_epi64 (v, bits)
-#define VU_ADD(a, b) _mm_add_epi64 (a, b)
-#define VU_XOR(a, b) _mm_xor_si128 (a, b)
-#define STORE_PAIRS(p, a, b) STORE_PAIRS_2 (p, a, b)
-#define LANES 2
-#define VD __m128d
-#define VD_SET(x) _mm_set1_pd (x)
-#define VD_LOAD(p) _mm_loadu_pd (p)
-#define VD_STORE(p, v) _mm_storeu_pd (p, v)
-#define VD_SQRT(v) _mm_sqrt_pd (v)
-#include "calc/rng_lanes.h"
-
-/* AVX has no integers of 256 bits. */
-#define ISA avx
-#define TARGET __attribute__ ((target ("avx")))
-#define WORDS 2
-#define VU __m128i
-#define VU_SET(x) _mm_set1_epi64x ((long long) (x))
-#define MUL32(a, b) _mm_mul_epu32 (a, b)
-#define SHR(v, bits) _mm_srli_epi64 (v, bits)
-#define SHL(v, bits) _mm_slli_epi64 (v, bits)
-#define VU_ADD(a, b) _mm_add_epi64 (a, b)
-#define VU_XOR(a, b) _mm_xor_si128 (a, b)
-#define STORE_PAIRS(p, a, b) STORE_PAIRS_2 (p, a, b)
-#define LANES 4
-#define VD __m256d
-#define VD_SET(x) _mm256_set1_pd (x)
-#define VD_LOAD(p) _mm256_loadu_pd (p)
-#define VD_STORE(p, v) _mm256_storeu_pd (p, v)
-#define VD_SQRT(v) _mm256_sqrt_pd (v)
-#include "calc/rng_lanes.h"
-
-#define STORE_PAIRS_8(p, a, b)                                                           \
-    (_mm512_storeu_si512 (p, _mm512_permutex2var_epi64 (                                 \
-                                 a, _mm512_set_epi64 (11, 3, 10, 2, 9, 1, 8, 0), b)),    \
-     _mm512_storeu_si512 ((p) + 8,                                                       \
-                          _mm512_permutex2var_epi64 (                                    \
-                              a, _mm512_set_epi64 (15, 7, 14, 6, 13, 5, 12, 4), b)))
-
-#define ISA avx512
-#define TARGET __attribute__ ((target ("avx512f")))
-#define WORDS 8
-#define VU __m512i
-#define VU_SET(x) _mm512_set1_epi64 ((long long) (x))
-#define MUL32(a, b) _mm512_mul_epu32 (a, b)
-#define SHR(v, bits) _mm512_srli_epi64 (v, bits)
-#define SHL(v, bits) _mm512_slli_epi64 (v, bits)
-#define VU_ADD(a, b) _mm512_add_epi64 (a, b)
-#define VU_XOR(a, b) _mm512_xor_si512 (a, b)
-#define STORE_PAIRS(p, a, b) STORE_PAIRS_8 (p, a, b)
-#define LANES 8
-#define VD __m512d
-#define VD_SET(x) _mm512_set1_pd (x)
-#define VD_LOAD(p) _mm512_loadu_pd (p)
-#define VD_STORE(p, v) _mm512_storeu_pd (p, v)
-#define VD_SQRT(v) _mm512_sqrt_pd (v)
-#include "calc/rng_lanes.h"
-#endif
+#define LANES_FILE "calc/rng_lanes.h"
+#include "calc/lanes.h"
 
 typedef struct {
-    void (*draw) (const rng_stream_t *, uint32_t, size_t, uint64_t *);
-    void (*centre) (double *, double *, size_t, double, double);
-    void (*tail) (double *, double *, size_t);
+    void (*uniform) (const rng_stream_t *, uint32_t, size_t, double *);
+    void (*centre) (double *, double *, uint8_t *, size_t, double, double);
+    size_t (*gather) (double *, const double *, const uint8_t *, size_t);
+    double (*tail) (double *, double *, size_t);
+    void (*scatter) (double *, const double *, const uint8_t *, const double *, size_t);
+    void (*clip) (double *, const double *, double, size_t);
 } lanes_t;
 
-static const lanes_t lanes_of[VM_ISA_COUNT] = {
-    [VM_SCALAR] = {draw_scalar, centre_scalar, tail_scalar},
-    [VM_NEON] = {draw_scalar, centre_scalar, tail_scalar},
-#if defined(__x86_64__)
-    [VM_SSE2] = {draw_sse2, centre_sse2, tail_sse2},
-    [VM_AVX] = {draw_avx, centre_avx, tail_avx},
-    [VM_AVX512] = {draw_avx512, centre_avx512, tail_avx512},
-#endif
-};
+#define ROW(isa)                                                                         \
+    {                                                                                    \
+        uniform_##isa, centre_##isa, gather_##isa, tail_##isa, scatter_##isa, clip_##isa \
+    }
+static const lanes_t lanes_of[VM_ISA_COUNT] = {LANES_ROWS (ROW)};
 
 void rng_philox (const uint32_t counter[4], const uint32_t key[2], uint32_t words[4])
 {
@@ -184,24 +104,21 @@ double rng_u01 (uint64_t bits)
     return u < BELOW_ONE ? u : BELOW_ONE;
 }
 
-/* Up to CHUNK uniform draws into `u`, which has room for CHUNK + 16: the draws
- * wanted begin at the returned offset (0 or 1). */
+/* Up to CHUNK uniform draws into `u`, which has room for ROOM: the draws wanted begin
+ * at the returned offset (0 or 1). */
 static size_t uniform_chunk (const lanes_t *lanes, const rng_stream_t *stream,
                              uint64_t first, size_t n, double *u)
 {
-    uint64_t bits[CHUNK + 16];
     size_t odd = first & 1;
     size_t blocks = ((n + odd + 1) / 2 + 7) & ~(size_t) 7;
-    lanes->draw (stream, (uint32_t) (first >> 1), blocks, bits);
-    for (size_t i = 0; i < 2 * blocks; i++)
-        u[i] = rng_u01 (bits[i]);
+    lanes->uniform (stream, (uint32_t) (first >> 1), blocks, u);
     return odd;
 }
 
 void rng_uniform_n (const rng_stream_t *stream, uint64_t first, double *out, size_t n)
 {
     const lanes_t *lanes = &lanes_of[vm_isa ()];
-    double u[CHUNK + 16];
+    double u[ROOM];
     while (n > 0) {
         size_t now = n < CHUNK ? n : CHUNK;
         size_t start = uniform_chunk (lanes, stream, first, now, u);
@@ -224,65 +141,69 @@ static double far_tail (double r)
     return a / b;
 }
 
-/* Right the values of x where u lies in the tails. */
-static void right_tails (const lanes_t *lanes, double *x, const double *u, size_t n)
+/* The quantiles x of `n` (a multiple of 8, at most CHUNK + 8) probabilities
+ * low + u span, which replace u. */
+static void quantiles (const lanes_t *lanes, double *x, double *u, size_t n, double low,
+                       double span)
 {
-    double log_p[CHUNK + 16], value[CHUNK + 16];
-    size_t where[CHUNK + 16], count = 0;
-    for (size_t i = 0; i < n; i++) {
-        where[count] = i;
-        double other = 1.0 - u[i];
-        log_p[count] = u[i] < other ? u[i] : other;
-        count += fabs (u[i] - 0.5) > 0.425;
-    }
+    double log_p[ROOM], values[ROOM];
+    uint8_t tails[ROOM / 8];
+    memset (tails + n / 8, 0, sizeof tails - n / 8);
+    lanes->centre (x, u, tails, n, low, span);
+    size_t count = lanes->gather (log_p, u, tails, n);
     if (count == 0)
         return;
     size_t full = (count + 7) & ~(size_t) 7;
     for (size_t k = count; k < full; k++)
         log_p[k] = 0.01;
     vm_log_n (log_p, log_p, full);
-    lanes->tail (value, log_p, full); /* log_p becomes r */
-    for (size_t k = 0; k < count; k++) {
-        double v = log_p[k] <= 5.0 ? value[k] : far_tail (log_p[k]);
-        x[where[k]] = copysign (v, u[where[k]] - 0.5);
-    }
+    if (lanes->tail (values, log_p, full) > 5.0) /* log_p has become r */
+        for (size_t k = 0; k < count; k++)
+            if (log_p[k] > 5.0)
+                values[k] = far_tail (log_p[k]);
+    lanes->scatter (x, u, tails, values, n);
 }
 
 double rng_normal_quantile (double p)
 {
-    const lanes_t *lanes = &lanes_of[VM_SCALAR];
     double x[8], u[8];
     for (int i = 0; i < 8; i++)
         u[i] = p;
-    lanes->centre (x, u, 1, 0.0, 1.0);
-    right_tails (lanes, x, u, 1);
+    quantiles (&lanes_of[VM_SCALAR], x, u, 8, 0.0, 1.0);
     return x[0];
+}
+
+rng_truncation_t rng_truncation (double at)
+{
+    double low = vm_normal_cdf (-at);
+    return (rng_truncation_t){at, low, vm_normal_cdf (at) - low};
+}
+
+void rng_truncated_n (const rng_stream_t *stream, uint64_t first,
+                      const rng_truncation_t *truncation, double *out, size_t n)
+{
+    if (!(truncation->at > 0)) {
+        for (size_t i = 0; i < n; i++)
+            out[i] = 0.0;
+        return;
+    }
+    const lanes_t *lanes = &lanes_of[vm_isa ()];
+    double u[ROOM], x[ROOM];
+    while (n > 0) {
+        size_t now = n < CHUNK ? n : CHUNK;
+        size_t start = uniform_chunk (lanes, stream, first, now, u);
+        size_t full = (start + now + 7) & ~(size_t) 7;
+        quantiles (lanes, x, u, full, truncation->low, truncation->span);
+        lanes->clip (out, x + start, truncation->at, now);
+        out += now;
+        first += now;
+        n -= now;
+    }
 }
 
 void rng_normal_n (const rng_stream_t *stream, uint64_t first, double truncation,
                    double *out, size_t n)
 {
-    if (!(truncation > 0)) {
-        for (size_t i = 0; i < n; i++)
-            out[i] = 0.0;
-        return;
-    }
-    double low = vm_normal_cdf (-truncation);
-    double span = vm_normal_cdf (truncation) - low;
-    const lanes_t *lanes = &lanes_of[vm_isa ()];
-    double u[CHUNK + 16], x[CHUNK + 16];
-    while (n > 0) {
-        size_t now = n < CHUNK ? n : CHUNK;
-        size_t start = uniform_chunk (lanes, stream, first, now, u);
-        size_t full = (start + now + 7) & ~(size_t) 7;
-        lanes->centre (x, u, full, low, span);
-        right_tails (lanes, x, u, full);
-        for (size_t i = 0; i < now; i++) {
-            double v = x[start + i] < truncation ? x[start + i] : truncation;
-            out[i] = v > -truncation ? v : -truncation;
-        }
-        out += now;
-        first += now;
-        n -= now;
-    }
+    const rng_truncation_t where = rng_truncation (truncation);
+    rng_truncated_n (stream, first, &where, out, n);
 }

@@ -60,4 +60,13 @@ void rng_uniform_n (const rng_stream_t *stream, uint64_t first, double *out, siz
 void rng_normal_n (const rng_stream_t *stream, uint64_t first, double truncation,
                    double *out, size_t n);
 
+/* The same in two steps, for who draws often: `rng_truncation` works out what depends
+ * on the truncation alone. */
+typedef struct {
+    double at, low, span; /* low, span: Phi (-at), Phi (at) - Phi (-at) */
+} rng_truncation_t;
+rng_truncation_t rng_truncation (double at);
+void rng_truncated_n (const rng_stream_t *stream, uint64_t first,
+                      const rng_truncation_t *truncation, double *out, size_t n);
+
 #endif

@@ -150,9 +150,8 @@ BINARY (AVX512_2)
 static const table_t avx512_table = {UNARY (AVX512_ENTRY) BINARY (AVX512_ENTRY)};
 
 static const table_t *const tables[VM_ISA_COUNT] = {
-    [VM_SCALAR] = &scalar_table,
-    [VM_SSE2] = &sse2_table,
-    [VM_AVX] = &avx_table,
+    [VM_SCALAR] = &scalar_table, [VM_SSE2] = &sse2_table, [VM_AVX] = &avx_table,
+    [VM_AVX2] = &avx_table, /* SLEEF's family has none of its own */
     [VM_AVX512] = &avx512_table,
 };
 
@@ -164,6 +163,8 @@ int vm_has_isa (vm_isa_t isa)
         return 1;
     case VM_AVX:
         return __builtin_cpu_supports ("avx") != 0;
+    case VM_AVX2:
+        return __builtin_cpu_supports ("avx2") != 0;
     case VM_AVX512:
         return __builtin_cpu_supports ("avx512f") != 0;
     default:
@@ -205,8 +206,8 @@ int vm_has_isa (vm_isa_t isa)
 
 #endif
 
-static const char *const names[VM_ISA_COUNT] = {"scalar", "sse2", "avx", "avx512",
-                                                "neon"};
+static const char *const names[VM_ISA_COUNT] = {"scalar", "sse2",   "avx",
+                                                "avx2",   "avx512", "neon"};
 
 static vm_isa_t chosen = VM_SCALAR;
 static const table_t *table = &scalar_table;
@@ -238,7 +239,7 @@ int vm_init (sluice_error_t *err)
         if (strcmp (wish, names[isa]) == 0)
             return vm_set_isa ((vm_isa_t) isa, err);
     return sluice_fail (err, SLUICE_EINPUT,
-                        "SLUICE_ISA=%s: not one of scalar, sse2, avx, avx512, neon",
+                        "SLUICE_ISA=%s: not one of scalar, sse2, avx, avx2, avx512, neon",
                         wish);
 }
 

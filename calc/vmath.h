@@ -29,13 +29,14 @@ typedef enum {
     VM_SCALAR, /* plain C, any CPU */
     VM_SSE2,   /* 2 lanes, any x86-64 */
     VM_AVX,    /* 4 lanes, needs AVX (not AVX2) */
+    VM_AVX2,   /* the same, and integers as wide */
     VM_AVX512, /* 8 lanes, needs AVX-512 F (not DQ) */
     VM_NEON,   /* 2 lanes, any 64-bit Arm */
     VM_ISA_COUNT
 } vm_isa_t;
 
 /* Choose the instruction set: the widest that the CPU has, or the one that the
- * environment variable SLUICE_ISA names (scalar, sse2, avx, avx512, neon). A name
+ * environment variable SLUICE_ISA names (scalar, sse2, avx, avx2, avx512, neon). A name
  * that is unknown, or an instruction set that this CPU lacks, is an error
  * (SLUICE_EINPUT). Call it before other threads start. */
 int vm_init (sluice_error_t *err);

@@ -15,7 +15,7 @@ sed -e 's/^gsim.*/gsim = BooreAtkinson2008/' -e 's/PGA, SA(1.0)/PGA, PGV, SA(0.3
 printf '%s\n' 'reference_depth_to_1pt0km_per_sec = 120' >>"$dir/job_small.ini"
 
 sets='scalar'
-for set in sse2 avx avx512; do
+for set in sse2 avx avx2 avx512; do
     case $set in avx512) flag=avx512f ;; *) flag=$set ;; esac
     ! grep -qw -m 1 "$flag" /proc/cpuinfo || sets+=" $set"
 done
