@@ -291,32 +291,48 @@ static uint8_t *get_segment (emitter_t *self, uint32_t *handle)
     return data;
 }
 
-/* Copy whole rows to a table's segments; full ones leave. The rows are hashed
- * where they were just copied to, while they are in the cache. */
-static int append (emitter_t *self, size_t table, const uint8_t *rows, uint64_t bytes)
+/* Where a table's next rows go, and how many bytes of them; NULL: the task has ended. */
+static uint8_t *room (emitter_t *self, size_t table, uint64_t *bytes)
 {
     stream_t *stream = &self->streams[table];
+    if (!stream->data) {
+        uint32_t handle = 0;
+        uint8_t *data = get_segment (self, &handle);
+        if (!data)
+            return NULL;
+        stream->data = data;
+        stream->handle = handle;
+        stream->filled = 0;
+    }
+    *bytes = stream->chunk_bytes - stream->filled;
+    return stream->data + stream->filled;
+}
+
+/* Whole rows have been put there. They are hashed while they are in the cache; a full
+ * segment leaves. */
+static int filled (emitter_t *self, size_t table, uint64_t bytes)
+{
+    stream_t *stream = &self->streams[table];
+    if (stream->hash)
+        item_hash_rows (stream->hash, stream->data + stream->filled, (size_t) bytes);
+    stream->filled += bytes;
+    return stream->filled == stream->chunk_bytes ? put_data (self, table) : 0;
+}
+
+/* Copy whole rows to a table's segments. */
+static int append (emitter_t *self, size_t table, const uint8_t *rows, uint64_t bytes)
+{
     while (bytes > 0) {
-        if (!stream->data) {
-            uint32_t handle = 0;
-            uint8_t *data = get_segment (self, &handle);
-            if (!data)
-                return -1;
-            stream->data = data;
-            stream->handle = handle;
-            stream->filled = 0;
-        }
-        uint64_t room = stream->chunk_bytes - stream->filled;
-        uint64_t now = bytes < room ? bytes : room;
-        uint8_t *to = stream->data + stream->filled;
+        uint64_t now = 0;
+        uint8_t *to = room (self, table, &now);
+        if (!to)
+            return -1;
+        now = bytes < now ? bytes : now;
         memcpy (to, rows, (size_t) now);
-        if (stream->hash)
-            item_hash_rows (stream->hash, to, (size_t) now);
-        stream->filled += now;
+        if (filled (self, table, now) == -1)
+            return -1;
         rows += now;
         bytes -= now;
-        if (stream->filled == stream->chunk_bytes && put_data (self, table) == -1)
-            return -1;
     }
     return 0;
 }
@@ -589,8 +605,8 @@ static int first_rows (emitter_t *self, size_t table, uint64_t item)
     return 0;
 }
 
-int emitter_rows (emitter_t *self, uint64_t item, unsigned table, const void *rows,
-                  size_t n)
+/* May rows of this item and table come now? */
+static int check_place (emitter_t *self, uint64_t item, unsigned table)
 {
     if (self->ended)
         return -1;
@@ -601,6 +617,33 @@ int emitter_rows (emitter_t *self, uint64_t item, unsigned table, const void *ro
         return refuse_item (self, item);
     self->item = item;
     self->any = true;
+    return 0;
+}
+
+/* Rows of this item and table come now. */
+static int open_item (emitter_t *self, uint64_t item, unsigned table)
+{
+    stream_t *stream = &self->streams[table];
+    if (table > self->ntables && !stream->rows && first_rows (self, table, item))
+        return -1;
+    stream->rows = true;
+    if (stream->in_item && stream->item == item)
+        return 0;
+    if (close_item (self, table) == -1)
+        return -1;
+    stream->in_item = true;
+    stream->item = item;
+    stream->item_rows = 0;
+    if (stream->hash)
+        item_hash_begin (stream->hash, stream->name, item);
+    return 0;
+}
+
+int emitter_rows (emitter_t *self, uint64_t item, unsigned table, const void *rows,
+                  size_t n)
+{
+    if (check_place (self, item, table) == -1)
+        return -1;
     if (n == 0)
         return 0;
     stream_t *stream = &self->streams[table];
@@ -608,20 +651,28 @@ int emitter_rows (emitter_t *self, uint64_t item, unsigned table, const void *ro
     if (!rows || __builtin_mul_overflow (stream->row_bytes, n, &bytes))
         return wrong (self, "it emitted %zu rows of table %s that cannot be", n,
                       stream->name);
-    if (table > self->ntables && !stream->rows && first_rows (self, table, item))
+    if (open_item (self, item, table) == -1)
         return -1;
-    stream->rows = true;
-    if (!stream->in_item || stream->item != item) {
-        if (close_item (self, table) == -1)
-            return -1;
-        stream->in_item = true;
-        stream->item = item;
-        stream->item_rows = 0;
-        if (stream->hash)
-            item_hash_begin (stream->hash, stream->name, item);
-    }
     stream->item_rows += n;
     return append (self, table, rows, bytes);
+}
+
+void *emitter_reserve (emitter_t *self, uint64_t item, unsigned table, size_t *n)
+{
+    uint64_t bytes;
+    if (check_place (self, item, table) == -1 || open_item (self, item, table) == -1)
+        return NULL;
+    uint8_t *to = room (self, table, &bytes);
+    uint64_t rows = to ? bytes / self->streams[table].row_bytes : 0;
+    *n = rows < *n ? (size_t) rows : *n;
+    return to;
+}
+
+int emitter_commit (emitter_t *self, unsigned table, size_t n)
+{
+    stream_t *stream = &self->streams[table];
+    stream->item_rows += n;
+    return filled (self, table, n * stream->row_bytes);
 }
 
 bool emitter_yield (emitter_t *self, uint64_t next)

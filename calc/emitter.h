@@ -74,6 +74,11 @@ void emitter_begin (emitter_t *self, const task_t *task);
  * task is to end at once (emitter_error says why, if it was the kernel). */
 int emitter_rows (emitter_t *self, uint64_t item, unsigned table, const void *rows,
                   size_t n);
+/* The same without a copy: room for rows of a table in its segment, at most as many as
+ * *n says on entry and at least one; *n becomes how many. Write them there, then commit
+ * all of them before anything else is asked of the emitter. NULL: as -1 above. */
+void *emitter_reserve (emitter_t *self, uint64_t item, unsigned table, size_t *n);
+int emitter_commit (emitter_t *self, unsigned table, size_t n);
 /* The number of the table with this name and dtype, which may be met here. -1: it
  * cannot be there, which ends the task as wrong rows do. */
 int emitter_table (emitter_t *self, const char *name, const char *dtype,

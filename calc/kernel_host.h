@@ -115,6 +115,12 @@ void task_destroy (sluice_task_t **self_p);
 int task_run (sluice_task_t *self, const kernel_t *kernel, void *state,
               const task_t *task, bool *stopped, sluice_error_t *err);
 
+/* In run, of a built-in kernel: sluice_emit without a copy. Room for at least one and at
+ * most *n rows, whose number replaces *n; all of them are written and committed before
+ * anything else is done with the task. NULL and -1 are the -1 of sluice_emit. */
+void *task_reserve (sluice_task_t *task, uint64_t item, unsigned table, size_t *n);
+int task_commit (sluice_task_t *task, unsigned table, size_t n);
+
 /* In run, of a kernel whose work is done by other processes: what they took, instead
  * of this process (seconds of CPU, peak bytes). */
 void task_set_usage (sluice_task_t *self, double cpu, uint64_t rss);

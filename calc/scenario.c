@@ -9,23 +9,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calc/field.h"
+#include "calc/kernel_host.h"
 #include "calc/rng.h"
 #include "calc/scenario_model.h"
 #include "calc/scenario_plan.h"
 #include "calc/scenario_store.h"
 #include "calc/vmath.h"
 
-/* Sites that are done at a time: what a worker touches stays in the second cache. */
-enum { BLOCK = 4096 };
+/* Sites that are done at a time: what is made of them stays in the first cache. */
+enum { BLOCK = 512 };
 
 typedef struct {
     uint64_t seed;
     settings_t settings;
     model_t model; /* read only once made: workers share its pages */
-    size_t row;    /* bytes of a row of gmf_data */
-    /* made by the first run in each process */
-    unsigned char *rows;
-    double *normal;
+    rng_truncation_t truncation;
+    field_layout_t *layout; /* of gmf_data */
+    float *values;          /* made by the first run in each process: BLOCK a measure */
 } state_t;
 
 /* ---- open ------------------------------------------------------------------------ */
@@ -36,8 +37,8 @@ static void close_state (void *arg)
     if (!self)
         return;
     model_clear (&self->model);
-    free (self->rows);
-    free (self->normal);
+    field_layout_destroy (&self->layout);
+    free (self->values);
     free (self);
 }
 
@@ -73,48 +74,47 @@ static int open_inputs (sluice_inputs_t *inputs, void **state, sluice_error_t *e
         close_state (self);
         return -1;
     }
-    self->row = 8 + 4 * self->settings.nimts;
+    self->truncation = rng_truncation (self->settings.truncation);
+    self->layout = field_layout_new (self->settings.nimts);
+    if (!self->layout) {
+        close_state (self);
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    }
     *state = self;
     return 0;
 }
 
 /* ---- run --------------------------------------------------------------------------- */
 
-/* normal[i] = mean + tau e_b + phi e_w, then its exponential. */
+/* The motion of measure `m` at sites first <= i < first + n. */
 static void motion (const state_t *self, size_t m, uint64_t event, double between,
-                    size_t first, size_t n, double *normal)
+                    size_t first, size_t n)
 {
-    const double *mean = self->model.mean + m * self->model.n + first;
-    const double *tau = self->model.tau + m * self->model.n + first;
-    const double *phi = self->model.phi + m * self->model.n + first;
-    if (self->settings.truncation > 0) {
-        const rng_stream_t stream = {self->seed, event,
-                                     2 * imt_code (&self->settings.imts[m]) + 1};
-        rng_normal_n (&stream, first, self->settings.truncation, normal, n);
-        for (size_t i = 0; i < n; i++)
-            normal[i] = mean[i] + tau[i] * between + phi[i] * normal[i];
-        vm_exp_n (normal, normal, n);
-    } else
-        vm_exp_n (normal, mean, n);
+    const size_t at = m * self->model.n + first;
+    const field_model_t model = {self->model.mean + at, self->model.tau + at,
+                                 self->model.phi + at};
+    const rng_stream_t stream = {self->seed, event,
+                                 2 * imt_code (&self->settings.imts[m]) + 1};
+    double within[BLOCK];
+    rng_truncated_n (&stream, first, &self->truncation, within, n);
+    field_motion (self->values + m * BLOCK, within, &model, between, n);
 }
 
-/* Numbers of sites and event into rows. */
-static void put_numbers (const state_t *self, uint32_t event, size_t first, size_t n)
+/* Emit the rows of `n` sites. */
+static int put_rows (sluice_task_t *task, const state_t *self, uint64_t event,
+                     size_t first, size_t n)
 {
-    unsigned char *row = self->rows;
-    for (size_t i = 0; i < n; i++, row += self->row) {
-        const uint32_t numbers[2] = {(uint32_t) (first + i), event};
-        memcpy (row, numbers, sizeof numbers);
+    for (size_t done = 0, now; done < n; done += now) {
+        now = n - done;
+        void *rows = task_reserve (task, event, 0, &now);
+        if (!rows)
+            return -1;
+        field_rows (self->layout, rows, (uint32_t) (first + done), (uint32_t) event,
+                    self->values + done, BLOCK, now);
+        if (task_commit (task, 0, now) != 0)
+            return -1;
     }
-}
-
-static void put_motion (const state_t *self, size_t m, const double *values, size_t n)
-{
-    unsigned char *at = self->rows + 8 + 4 * m;
-    for (size_t i = 0; i < n; i++, at += self->row) {
-        float value = (float) values[i];
-        memcpy (at, &value, sizeof value);
-    }
+    return 0;
 }
 
 static int run_event (sluice_task_t *task, const state_t *self, uint64_t event)
@@ -123,16 +123,13 @@ static int run_event (sluice_task_t *task, const state_t *self, uint64_t event)
     for (size_t m = 0; m < self->settings.nimts; m++) {
         const rng_stream_t stream = {self->seed, event,
                                      2 * imt_code (&self->settings.imts[m])};
-        rng_normal_n (&stream, 0, self->settings.truncation, &between[m], 1);
+        rng_truncated_n (&stream, 0, &self->truncation, &between[m], 1);
     }
     for (size_t first = 0; first < self->model.n; first += BLOCK) {
         size_t n = self->model.n - first < BLOCK ? self->model.n - first : BLOCK;
-        put_numbers (self, (uint32_t) event, first, n);
-        for (size_t m = 0; m < self->settings.nimts; m++) {
-            motion (self, m, event, between[m], first, n, self->normal);
-            put_motion (self, m, self->normal, n);
-        }
-        if (sluice_emit (task, event, 0, self->rows, n) != 0)
+        for (size_t m = 0; m < self->settings.nimts; m++)
+            motion (self, m, event, between[m], first, n);
+        if (put_rows (task, self, event, first, n) != 0)
             return -1;
     }
     return 0;
@@ -142,11 +139,9 @@ static int run (sluice_task_t *task, void *state, uint64_t first, uint64_t stop,
                 sluice_error_t *err)
 {
     state_t *self = state;
-    if (!self->rows)
-        self->rows = malloc (BLOCK * self->row);
-    if (!self->normal)
-        self->normal = malloc (BLOCK * sizeof (double));
-    if (!self->rows || !self->normal)
+    if (!self->values)
+        self->values = malloc (BLOCK * self->settings.nimts * sizeof (float));
+    if (!self->values)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     for (uint64_t event = first; event < stop; event++) {
         if (sluice_yield (task, event))

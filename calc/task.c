@@ -47,6 +47,20 @@ int sluice_emit (sluice_task_t *task, uint64_t item, unsigned table, const void 
     return rc;
 }
 
+void *task_reserve (sluice_task_t *task, uint64_t item, unsigned table, size_t *n)
+{
+    void *rows = task->ended ? NULL : emitter_reserve (task->emitter, item, table, n);
+    task->ended = !rows && *emitter_error (task->emitter) == '\0';
+    return rows;
+}
+
+int task_commit (sluice_task_t *task, unsigned table, size_t n)
+{
+    int rc = emitter_commit (task->emitter, table, n);
+    task->ended = rc != 0;
+    return rc;
+}
+
 int sluice_table (sluice_task_t *task, const char *name, const char *dtype,
                   sluice_error_t *err)
 {
