@@ -10,7 +10,8 @@
  *   VD        a vector of LANES doubles, at most 8. The operators + - * / work on it,
  *             and VD_SET, VD_LOAD, VD_STORE, VD_SQRT, VD_MIN (a < b ? a : b), VD_MAX
  *             (a > b ? a : b), VD_SIGNED (a, s) (|a| with the sign of s), VD_BEYOND
- *             (a, b) (bit k: |a[k]| > b), VD_FLOATS (p, v) (store as floats)
+ *             (a, b) (bit k: |a[k]| > b, or NaN), VD_FLOATS (p, v) (store as floats),
+ *             VD_POWER (s) (2^k for s = 1.5 2^52 + k, k from -1022 to 1023)
  *   VU        a vector of WORDS 64-bit integers: VU_SET, VU_LOAD, VU_ADD, VU_XOR3,
  *             VU_SHR, VU_MUL32 (products of the low halves), VU_MASK (v, m, b)
  *             ((v & m) | b)
@@ -53,6 +54,13 @@ static inline double lanes_double (uint64_t bits)
     memcpy (&value, &bits, sizeof value);
     return value;
 }
+
+static inline uint64_t lanes_bits (double value)
+{
+    uint64_t bits;
+    memcpy (&bits, &value, sizeof bits);
+    return bits;
+}
 #endif
 
 /* ---- plain C --------------------------------------------------------------------------
@@ -69,8 +77,9 @@ static inline double lanes_double (uint64_t bits)
 #define VD_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define VD_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define VD_SIGNED(a, s) copysign (a, s)
-#define VD_BEYOND(a, b) (fabs (a) > (b))
+#define VD_BEYOND(a, b) (!(fabs (a) <= (b)))
 #define VD_FLOATS(p, v) (*(p) = (float) (v))
+#define VD_POWER(s) lanes_double ((lanes_bits (s) + 1023) << 52)
 #define WORDS 1
 #define VU uint64_t
 #define VU_SET(x) ((uint64_t) (x))
@@ -99,6 +108,7 @@ static inline double lanes_double (uint64_t bits)
 #undef VD_SIGNED
 #undef VD_BEYOND
 #undef VD_FLOATS
+#undef VD_POWER
 #undef WORDS
 #undef VU
 #undef VU_SET
@@ -149,8 +159,12 @@ static inline double lanes_double (uint64_t bits)
 #define VD_SIGN _mm_set1_pd (-0.0)
 #define VD_SIGNED(a, s) _mm_or_pd (_mm_andnot_pd (VD_SIGN, a), _mm_and_pd (VD_SIGN, s))
 #define VD_BEYOND(a, b)                                                                  \
-    _mm_movemask_pd (_mm_cmpgt_pd (_mm_andnot_pd (VD_SIGN, a), _mm_set1_pd (b)))
+    _mm_movemask_pd (_mm_cmpnle_pd (_mm_andnot_pd (VD_SIGN, a), _mm_set1_pd (b)))
 #define VD_FLOATS(p, v) _mm_storel_pi ((__m64 *) (p), _mm_cvtpd_ps (v))
+#define POWER_2(s)                                                                       \
+    _mm_castsi128_pd (_mm_slli_epi64 (                                                   \
+        _mm_add_epi64 (_mm_castpd_si128 (s), _mm_set1_epi64x (1023)), 52))
+#define VD_POWER(s) POWER_2 (s)
 #include LANES_FILE
 #undef LANES_ISA
 #undef TARGET
@@ -166,6 +180,7 @@ static inline double lanes_double (uint64_t bits)
 #undef VD_SIGNED
 #undef VD_BEYOND
 #undef VD_FLOATS
+#undef VD_POWER
 
 /* ---- doubles of 256 bits
  * ----------------------------------------------------------------- */
@@ -185,8 +200,11 @@ static inline double lanes_double (uint64_t bits)
     _mm256_or_pd (_mm256_andnot_pd (VD_SIGN, a), _mm256_and_pd (VD_SIGN, s))
 #define VD_BEYOND(a, b)                                                                  \
     _mm256_movemask_pd (                                                                 \
-        _mm256_cmp_pd (_mm256_andnot_pd (VD_SIGN, a), _mm256_set1_pd (b), _CMP_GT_OQ))
+        _mm256_cmp_pd (_mm256_andnot_pd (VD_SIGN, a), _mm256_set1_pd (b), _CMP_NLE_UQ))
 #define VD_FLOATS(p, v) _mm_storeu_ps (p, _mm256_cvtpd_ps (v))
+#define VD_POWER(s)                                                                      \
+    _mm256_insertf128_pd (_mm256_castpd128_pd256 (POWER_2 (_mm256_castpd256_pd128 (s))), \
+                          POWER_2 (_mm256_extractf128_pd (s, 1)), 1)
 #include LANES_FILE
 #undef LANES_ISA
 #undef TARGET
@@ -208,6 +226,10 @@ static inline double lanes_double (uint64_t bits)
 /* The same doubles with integers of 256 bits. */
 #define LANES_ISA avx2
 #define TARGET __attribute__ ((target ("avx2")))
+#undef VD_POWER
+#define VD_POWER(s)                                                                      \
+    _mm256_castsi256_pd (_mm256_slli_epi64 (                                             \
+        _mm256_add_epi64 (_mm256_castpd_si256 (s), _mm256_set1_epi64x (1023)), 52))
 #define WORDS 4
 #define VU __m256i
 #define VU_SET(x) _mm256_set1_epi64x ((long long) (x))
@@ -243,6 +265,7 @@ static inline double lanes_double (uint64_t bits)
 #undef VD_SIGNED
 #undef VD_BEYOND
 #undef VD_FLOATS
+#undef VD_POWER
 #undef WORDS
 #undef VU
 #undef VU_SET
@@ -257,6 +280,8 @@ static inline double lanes_double (uint64_t bits)
 #undef VE_MIN
 #undef VE_OF
 #undef VE_PAIRS
+
+#undef POWER_2
 
 /* ---- 512 bits: AVX-512 F alone
  * ------------------------------------------------------------ */
@@ -276,8 +301,11 @@ static inline double lanes_double (uint64_t bits)
                                                     _mm512_castpd_si512 (s),             \
                                                     _mm512_castpd_si512 (a), 0xca))
 #define VD_BEYOND(a, b)                                                                  \
-    _mm512_cmp_pd_mask (_mm512_abs_pd (a), _mm512_set1_pd (b), _CMP_GT_OQ)
+    _mm512_cmp_pd_mask (_mm512_abs_pd (a), _mm512_set1_pd (b), _CMP_NLE_UQ)
 #define VD_FLOATS(p, v) _mm256_storeu_ps (p, _mm512_cvtpd_ps (v))
+#define VD_POWER(s)                                                                      \
+    _mm512_castsi512_pd (_mm512_slli_epi64 (                                             \
+        _mm512_add_epi64 (_mm512_castpd_si512 (s), _mm512_set1_epi64 (1023)), 52))
 #define VD_COMPRESS(bits, v) _mm512_maskz_compress_pd ((__mmask8) (bits), v)
 #define VD_EXPAND(bits, v, w) _mm512_mask_expand_pd (v, (__mmask8) (bits), w)
 #define WORDS 8
@@ -313,6 +341,7 @@ static inline double lanes_double (uint64_t bits)
 #undef VD_SIGNED
 #undef VD_BEYOND
 #undef VD_FLOATS
+#undef VD_POWER
 #undef VD_COMPRESS
 #undef VD_EXPAND
 #undef WORDS

@@ -71,13 +71,13 @@ typedef struct {
     void (*centre) (double *, double *, uint8_t *, size_t, double, double);
     size_t (*gather) (double *, const double *, const uint8_t *, size_t);
     double (*tail) (double *, double *, size_t);
-    void (*scatter) (double *, const double *, const uint8_t *, const double *, size_t);
-    void (*clip) (double *, const double *, double, size_t);
+    void (*settle) (double *, double *, const double *, const uint8_t *, const double *,
+                    double, size_t);
 } lanes_t;
 
 #define ROW(isa)                                                                         \
     {                                                                                    \
-        uniform_##isa, centre_##isa, gather_##isa, tail_##isa, scatter_##isa, clip_##isa \
+        uniform_##isa, centre_##isa, gather_##isa, tail_##isa, settle_##isa              \
     }
 static const lanes_t lanes_of[VM_ISA_COUNT] = {LANES_ROWS (ROW)};
 
@@ -110,7 +110,7 @@ static size_t uniform_chunk (const lanes_t *lanes, const rng_stream_t *stream,
                              uint64_t first, size_t n, double *u)
 {
     size_t odd = first & 1;
-    size_t blocks = ((n + odd + 1) / 2 + 7) & ~(size_t) 7;
+    size_t blocks = ((n + odd + 1) / 2 + 15) & ~(size_t) 15;
     lanes->uniform (stream, (uint32_t) (first >> 1), blocks, u);
     return odd;
 }
@@ -141,19 +141,17 @@ static double far_tail (double r)
     return a / b;
 }
 
-/* The quantiles x of `n` (a multiple of 8, at most CHUNK + 8) probabilities
- * low + u span, which replace u. */
-static void quantiles (const lanes_t *lanes, double *x, double *u, size_t n, double low,
-                       double span)
+/* The quantiles of `n` (a multiple of 16, at most CHUNK + 16) probabilities
+ * low + u span, held within the truncation. p replaces u. */
+static void quantiles (const lanes_t *lanes, double *out, double *u, size_t n,
+                       const rng_truncation_t *truncation)
 {
-    double log_p[ROOM], values[ROOM];
+    double x[ROOM], log_p[ROOM], values[ROOM];
     uint8_t tails[ROOM / 8];
     memset (tails + n / 8, 0, sizeof tails - n / 8);
-    lanes->centre (x, u, tails, n, low, span);
+    lanes->centre (x, u, tails, n, truncation->low, truncation->span);
     size_t count = lanes->gather (log_p, u, tails, n);
-    if (count == 0)
-        return;
-    size_t full = (count + 7) & ~(size_t) 7;
+    size_t full = (count + 15) & ~(size_t) 15;
     for (size_t k = count; k < full; k++)
         log_p[k] = 0.01;
     vm_log_n (log_p, log_p, full);
@@ -161,15 +159,16 @@ static void quantiles (const lanes_t *lanes, double *x, double *u, size_t n, dou
         for (size_t k = 0; k < count; k++)
             if (log_p[k] > 5.0)
                 values[k] = far_tail (log_p[k]);
-    lanes->scatter (x, u, tails, values, n);
+    lanes->settle (out, x, u, tails, values, truncation->at, n);
 }
 
 double rng_normal_quantile (double p)
 {
-    double x[8], u[8];
-    for (int i = 0; i < 8; i++)
+    const rng_truncation_t none = {INFINITY, 0.0, 1.0};
+    double x[16], u[16];
+    for (int i = 0; i < 16; i++)
         u[i] = p;
-    quantiles (&lanes_of[VM_SCALAR], x, u, 8, 0.0, 1.0);
+    quantiles (&lanes_of[VM_SCALAR], x, u, 16, &none);
     return x[0];
 }
 
@@ -192,9 +191,11 @@ void rng_truncated_n (const rng_stream_t *stream, uint64_t first,
     while (n > 0) {
         size_t now = n < CHUNK ? n : CHUNK;
         size_t start = uniform_chunk (lanes, stream, first, now, u);
-        size_t full = (start + now + 7) & ~(size_t) 7;
-        quantiles (lanes, x, u, full, truncation->low, truncation->span);
-        lanes->clip (out, x + start, truncation->at, now);
+        size_t full = (start + now + 15) & ~(size_t) 15;
+        double *to = full == now ? out : x;
+        quantiles (lanes, to, u, full, truncation);
+        if (to == x)
+            memcpy (out, x + start, now * sizeof *out);
         out += now;
         first += now;
         n -= now;

@@ -17,59 +17,70 @@ TARGET static inline VE NAME (number) (VU low, VU high)
     return VE_MIN ((x + VE_SET (0.5)) * VE_SET (0x1p-53), VE_SET (BELOW_ONE));
 }
 
-/* The draws of `blocks` blocks (a multiple of WORDS) from `block` on, as rng_u01
- * makes numbers of them. */
+/* The draws of `blocks` blocks (a multiple of 2 WORDS) from `block` on, as rng_u01 makes
+ * numbers of them. Two vectors at a time: a round waits for the one before. */
 TARGET static void NAME (uniform) (const rng_stream_t *stream, uint32_t block,
                                    size_t blocks, double *u)
 {
     static const uint64_t count[8] = {0, 1, 2, 3, 4, 5, 6, 7};
     const VU m0 = VU_SET (PHILOX_M4x32_0), m1 = VU_SET (PHILOX_M4x32_1);
+    const VU stage = VU_SET (stream->stage), item0 = VU_SET (stream->item & UINT32_MAX),
+             item1 = VU_SET (stream->item >> 32);
     VU key0[10], key1[10];
     for (uint32_t round = 0; round < 10; round++) {
         key0[round] = VU_SET ((uint32_t) stream->seed + round * PHILOX_W32_0);
         key1[round] = VU_SET ((uint32_t) (stream->seed >> 32) + round * PHILOX_W32_1);
     }
-    for (size_t done = 0; done < blocks; done += WORDS) {
-        VU c0 = VU_ADD (VU_LOAD (count), VU_SET (block + done));
-        VU c1 = VU_SET (stream->stage);
-        VU c2 = VU_SET (stream->item & UINT32_MAX), c3 = VU_SET (stream->item >> 32);
+    for (size_t done = 0; done < blocks; done += 2 * WORDS) {
+        VU a0 = VU_ADD (VU_LOAD (count), VU_SET (block + done)), a1 = stage;
+        VU a2 = item0, a3 = item1;
+        VU b0 = VU_ADD (VU_LOAD (count), VU_SET (block + done + WORDS)), b1 = stage;
+        VU b2 = item0, b3 = item1;
 #pragma GCC unroll 10
         for (int round = 0; round < 10; round++) {
-            VU p0 = VU_MUL32 (m0, c0), p1 = VU_MUL32 (m1, c2);
+            VU p0 = VU_MUL32 (m0, a0), p1 = VU_MUL32 (m1, a2);
+            VU q0 = VU_MUL32 (m0, b0), q1 = VU_MUL32 (m1, b2);
             /* The high halves of the lanes hold leavings that VU_MUL32 ignores. */
-            c0 = VU_XOR3 (VU_SHR (p1, 32), c1, key0[round]);
-            c2 = VU_XOR3 (VU_SHR (p0, 32), c3, key1[round]);
-            c1 = p1;
-            c3 = p0;
+            a0 = VU_XOR3 (VU_SHR (p1, 32), a1, key0[round]);
+            a2 = VU_XOR3 (VU_SHR (p0, 32), a3, key1[round]);
+            b0 = VU_XOR3 (VU_SHR (q1, 32), b1, key0[round]);
+            b2 = VU_XOR3 (VU_SHR (q0, 32), b3, key1[round]);
+            a1 = p1, a3 = p0;
+            b1 = q1, b3 = q0;
         }
-        VE_PAIRS (u + 2 * done, NAME (number) (c0, c1), NAME (number) (c2, c3));
+        VE_PAIRS (u + 2 * done, NAME (number) (a0, a1), NAME (number) (a2, a3));
+        VE_PAIRS (u + 2 * (done + WORDS), NAME (number) (b0, b1), NAME (number) (b2, b3));
     }
 }
 
-/* x of `n` values (a multiple of 8): p = low + u span and the central formula, which is
+/* x of `n` values (a multiple of 16): p = low + u span and the central formula, which is
  * right where |p - 1/2| <= 0.425. p replaces u. Bit k of tails[i] says that x[8 i + k]
  * is not right. */
 TARGET static void NAME (centre) (double *x, double *u, uint8_t *tails, size_t n,
                                   double low, double span)
 {
-    for (size_t i = 0; i < n; i += 8) {
-        unsigned bits = 0;
-#pragma GCC unroll 8
-        for (size_t k = 0; k < 8; k += LANES) {
-            VD p = VD_SET (low) + VD_LOAD (u + i + k) * VD_SET (span);
-            VD_STORE (u + i + k, p);
-            VD q = p - VD_SET (0.5);
-            VD r = VD_SET (0.180625) - q * q;
-            VD a = VD_SET (centre_a[7]), b = VD_SET (centre_b[7]);
+    memset (tails, 0, n / 8);
+    for (size_t i = 0; i < n; i += 2 * LANES) {
+        VD p0 = VD_SET (low) + VD_LOAD (u + i) * VD_SET (span);
+        VD p1 = VD_SET (low) + VD_LOAD (u + i + LANES) * VD_SET (span);
+        VD_STORE (u + i, p0);
+        VD_STORE (u + i + LANES, p1);
+        VD q0 = p0 - VD_SET (0.5), q1 = p1 - VD_SET (0.5);
+        VD r0 = VD_SET (0.180625) - q0 * q0, r1 = VD_SET (0.180625) - q1 * q1;
+        VD a0 = VD_SET (centre_a[7]), b0 = VD_SET (centre_b[7]), a1 = a0, b1 = b0;
 #pragma GCC unroll 7
-            for (int j = 6; j >= 0; j--) {
-                a = a * r + VD_SET (centre_a[j]);
-                b = b * r + VD_SET (centre_b[j]);
-            }
-            VD_STORE (x + i + k, q * a / b);
-            bits |= (unsigned) VD_BEYOND (q, 0.425) << k;
+        for (int j = 6; j >= 0; j--) {
+            a0 = a0 * r0 + VD_SET (centre_a[j]);
+            b0 = b0 * r0 + VD_SET (centre_b[j]);
+            a1 = a1 * r1 + VD_SET (centre_a[j]);
+            b1 = b1 * r1 + VD_SET (centre_b[j]);
         }
-        tails[i / 8] = (uint8_t) bits;
+        VD_STORE (x + i, q0 * a0 / b0);
+        VD_STORE (x + i + LANES, q1 * a1 / b1);
+        unsigned bits0 = (unsigned) VD_BEYOND (q0, 0.425),
+                 bits1 = (unsigned) VD_BEYOND (q1, 0.425);
+        tails[i / 8] |= (uint8_t) (bits0 << i % 8);
+        tails[(i + LANES) / 8] |= (uint8_t) (bits1 << (i + LANES) % 8);
     }
 }
 
@@ -96,24 +107,31 @@ TARGET static size_t NAME (gather) (double *smaller, const double *p,
     return count;
 }
 
-/* r = sqrt (-log p) and the formula for r <= 5, over `n` values (a multiple of 8)
+/* r = sqrt (-log p) and the formula for r <= 5, over `n` values (a multiple of 16)
  * of log p; r replaces log p. Returns the largest r. */
 TARGET static double NAME (tail) (double *x, double *log_p, size_t n)
 {
     VD most = VD_SET (0.0);
     double each[LANES], largest = 0.0;
-    for (size_t i = 0; i < n; i += LANES) {
-        VD r = VD_SQRT (VD_SET (0.0) - VD_LOAD (log_p + i));
-        VD_STORE (log_p + i, r);
-        most = VD_MAX (r, most);
-        r = r - VD_SET (1.6);
-        VD a = VD_SET (tail_c[7]), b = VD_SET (tail_d[7]);
+    for (size_t i = 0; i < n; i += 2 * LANES) {
+        VD r0 = VD_SQRT (VD_SET (0.0) - VD_LOAD (log_p + i));
+        VD r1 = VD_SQRT (VD_SET (0.0) - VD_LOAD (log_p + i + LANES));
+        VD_STORE (log_p + i, r0);
+        VD_STORE (log_p + i + LANES, r1);
+        most = VD_MAX (r0, most);
+        most = VD_MAX (r1, most);
+        r0 = r0 - VD_SET (1.6);
+        r1 = r1 - VD_SET (1.6);
+        VD a0 = VD_SET (tail_c[7]), b0 = VD_SET (tail_d[7]), a1 = a0, b1 = b0;
 #pragma GCC unroll 7
         for (int j = 6; j >= 0; j--) {
-            a = a * r + VD_SET (tail_c[j]);
-            b = b * r + VD_SET (tail_d[j]);
+            a0 = a0 * r0 + VD_SET (tail_c[j]);
+            b0 = b0 * r0 + VD_SET (tail_d[j]);
+            a1 = a1 * r1 + VD_SET (tail_c[j]);
+            b1 = b1 * r1 + VD_SET (tail_d[j]);
         }
-        VD_STORE (x + i, a / b);
+        VD_STORE (x + i, a0 / b0);
+        VD_STORE (x + i + LANES, a1 / b1);
     }
     VD_STORE (each, most);
     for (size_t k = 0; k < LANES; k++)
@@ -121,35 +139,27 @@ TARGET static double NAME (tail) (double *x, double *log_p, size_t n)
     return largest;
 }
 
-/* Put the values of the tails where they belong, with the sign of p - 1/2. */
-TARGET static void NAME (scatter) (double *x, const double *p, const uint8_t *tails,
-                                   const double *values, size_t n)
+/* Put the values of the tails where they belong, with the sign of p - 1/2, and hold all
+ * within +-most: `n` values (a multiple of 8). `out` may be `x`, which is overwritten. */
+TARGET static void NAME (settle) (double *out, double *x, const double *p,
+                                  const uint8_t *tails, const double *values, double most,
+                                  size_t n)
 {
-#ifdef VD_EXPAND
-    for (size_t i = 0; i < n; i += 8) {
-        VD v = VD_EXPAND (tails[i / 8], VD_LOAD (x + i), VD_LOAD (values));
-        VD_STORE (x + i, VD_SIGNED (v, VD_LOAD (p + i) - VD_SET (0.5)));
-        values += __builtin_popcount (tails[i / 8]);
-    }
-#else
+#ifndef VD_EXPAND
     for (size_t i = 0; i < n; i += 64)
         for (uint64_t bits = word_of (tails + i / 8); bits; bits &= bits - 1) {
             size_t k = i + (size_t) __builtin_ctzll (bits);
             x[k] = copysign (*values++, p[k] - 0.5);
         }
 #endif
-}
-
-/* out = x held within +-most, of any `n` values. */
-TARGET static void NAME (clip) (double *out, const double *x, double most, size_t n)
-{
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        VD v = VD_MIN (VD_LOAD (x + i), VD_SET (most));
+    for (size_t i = 0; i < n; i += LANES) {
+        VD v = VD_LOAD (x + i);
+#ifdef VD_EXPAND
+        v = VD_EXPAND (tails[i / 8], v, VD_LOAD (values));
+        v = VD_SIGNED (v, VD_LOAD (p + i) - VD_SET (0.5));
+        values += __builtin_popcount (tails[i / 8]);
+#endif
+        v = VD_MIN (v, VD_SET (most));
         VD_STORE (out + i, VD_MAX (v, VD_SET (-most)));
-    }
-    for (; i < n; i++) {
-        double v = x[i] < most ? x[i] : most;
-        out[i] = v > -most ? v : -most;
     }
 }
