@@ -7,25 +7,33 @@
 
 #include "calc/vmath.h"
 
+/* exp as SLEEF 3.5 computes it (N. Shibata, F. Petrogalli 2020, "SLEEF: a portable
+ * vectorized library of C standard mathematical functions", IEEE Transactions on
+ * Parallel and Distributed Systems 31 (6)): the same reduction, polynomial and order of
+ * operations, so that the bits are those of vm_exp. Here it is part of the loop. */
+#define EXP_1_LN2 1.442695040888963407359924681001892137
+#define EXP_LN2_HIGH -.69314718055966295651160180568695068359375
+#define EXP_LN2_LOW -.28235290563031577122588448175013436025525412068e-12
+#define EXP_MOST 700.0
+static const double exp_c[10] = {
+    0.166666666666666851703837,    0.0416666666666665047591422,
+    0.00833333333331652721664984,  0.00138888888889774492207962,
+    0.000198412698960509205564975, 2.4801587159235472998791e-05,
+    2.75572362911928827629423e-06, 2.75573911234900471893338e-07,
+    2.51112930892876518610661e-08, 2.08860621107283687536341e-09};
+
 #define LANES_FILE "calc/field_lanes.h"
 #include "calc/lanes.h"
 
-static const struct {
-    void (*combine) (double *, const field_model_t *, double, size_t);
-    void (*narrow) (float *, const double *, size_t);
-} lanes_of[VM_ISA_COUNT] = {
-#define ROW(isa)                                                                         \
-    {                                                                                    \
-        combine_##isa, narrow_##isa                                                      \
-    }
-    LANES_ROWS (ROW)};
+typedef void motion_t (float *, const field_model_t *, double, const double *, size_t);
 
-void field_motion (float *out, double *within, const field_model_t *model, double between,
-                   size_t n)
+#define ROW(isa) motion_##isa
+static motion_t *const motion_of[VM_ISA_COUNT] = {LANES_ROWS (ROW)};
+
+void field_motion (float *out, const field_model_t *model, double between,
+                   const double *within, size_t n)
 {
-    lanes_of[vm_isa ()].combine (within, model, between, n);
-    vm_exp_n (within, within, n);
-    lanes_of[vm_isa ()].narrow (out, within, n);
+    motion_of[vm_isa ()](out, model, between, within, n);
 }
 
 /* ---- rows ------------------------------------------------------------------------ */
@@ -92,6 +100,19 @@ static inline void rows_plain (uint32_t *at, size_t columns, uint32_t sid, uint3
     }
 }
 
+static void rows_some (const field_layout_t *self, uint32_t *at, uint32_t sid,
+                       uint32_t eid, const float *values, size_t step, size_t n)
+{
+    if (self->columns == 1)
+        rows_plain (at, 1, sid, eid, values, step, n);
+    else if (self->columns == 2)
+        rows_plain (at, 2, sid, eid, values, step, n);
+    else if (self->columns == 3)
+        rows_plain (at, 3, sid, eid, values, step, n);
+    else
+        rows_plain (at, self->columns, sid, eid, values, step, n);
+}
+
 #if defined(__x86_64__)
 
 /* Whole sixteens of rows; returns how many rows. */
@@ -126,6 +147,17 @@ rows_avx512 (const field_layout_t *self, uint32_t *at, size_t columns, uint32_t 
     return i;
 }
 
+/* Rows after which a row begins at the beginning of a line of the cache, if it is so few
+ * that it pays: 0 otherwise. */
+static size_t rows_before_line (const field_layout_t *self, const uint32_t *at, size_t n)
+{
+    size_t word = (uintptr_t) at / 4 % SHORT;
+    for (size_t k = 0; k < SHORT; k++)
+        if ((word + k * self->words) % SHORT == 0)
+            return 8 * k < n ? k : 0;
+    return 0;
+}
+
 __attribute__ ((target ("avx512f"))) static size_t
 wide_rows (const field_layout_t *self, uint32_t *at, uint32_t sid, uint32_t eid,
            const float *values, size_t step, size_t n)
@@ -150,17 +182,17 @@ void field_rows (const field_layout_t *self, void *rows, uint32_t sid, uint32_t 
     uint32_t *at = rows;
 #if defined(__x86_64__)
     if (vm_isa () == VM_AVX512 && self->columns <= MOST_COLUMNS) {
-        size_t done = wide_rows (self, at, sid, eid, values, step, n);
+        /* A store across two lines of the cache takes twice as long. */
+        size_t before = rows_before_line (self, at, n);
+        rows_some (self, at, sid, eid, values, step, before);
+        size_t done =
+            before + wide_rows (self, at + before * self->words, sid + (uint32_t) before,
+                                eid, values + before, step, n - before);
         at += done * self->words;
         sid += (uint32_t) done;
         values += done;
         n -= done;
     }
 #endif
-    if (self->columns == 1)
-        rows_plain (at, 1, sid, eid, values, step, n);
-    else if (self->columns == 2)
-        rows_plain (at, 2, sid, eid, values, step, n);
-    else
-        rows_plain (at, self->columns, sid, eid, values, step, n);
+    rows_some (self, at, sid, eid, values, step, n);
 }

@@ -17,10 +17,9 @@ typedef struct {
     const double *mean, *tau, *phi;
 } field_model_t;
 
-/* out[i] = exp (mean[i] + tau[i] between + phi[i] within[i]) for `n` sites; `within` is
- * overwritten. */
-void field_motion (float *out, double *within, const field_model_t *model, double between,
-                   size_t n);
+/* out[i] = exp (mean[i] + tau[i] between + phi[i] within[i]) for `n` sites. */
+void field_motion (float *out, const field_model_t *model, double between,
+                   const double *within, size_t n);
 
 /* Rows {sid:<u4, eid:<u4, <f4 ...} of a number of columns, as they lie in the table. */
 typedef struct field_layout field_layout_t;

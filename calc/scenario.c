@@ -97,7 +97,7 @@ static void motion (const state_t *self, size_t m, uint64_t event, double betwee
                                  2 * imt_code (&self->settings.imts[m]) + 1};
     double within[BLOCK];
     rng_truncated_n (&stream, first, &self->truncation, within, n);
-    field_motion (self->values + m * BLOCK, within, &model, between, n);
+    field_motion (self->values + m * BLOCK, &model, between, within, n);
 }
 
 /* Emit the rows of `n` sites. */
