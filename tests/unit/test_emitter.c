@@ -243,6 +243,25 @@ static void add_digest (model_t *model, const char *table, uint64_t item,
     memcpy (model->digest, &sum, sizeof sum);
 }
 
+/* Emit rows, in one of the two ways. */
+static int emit (emitter_t *emitter, bool in_place, uint64_t item, unsigned table,
+                 const uint8_t *rows, size_t n, size_t row_bytes)
+{
+    if (!in_place || n == 0)
+        return emitter_rows (emitter, item, table, rows, n);
+    for (size_t now; n > 0; n -= now, rows += now * row_bytes) {
+        now = n;
+        void *to = emitter_reserve (emitter, item, table, &now);
+        if (!to)
+            return -1;
+        cr_assert (now > 0 && now <= n);
+        memcpy (to, rows, now * row_bytes);
+        if (emitter_commit (emitter, table, now) == -1)
+            return -1;
+    }
+    return 0;
+}
+
 /* Emit items first <= i < stop, tables mixed, some items in small strokes. */
 static void emit_range (model_t *model, emitter_t *emitter, const table_t *tables,
                         uint64_t first, uint64_t stop)
@@ -268,9 +287,9 @@ static void emit_range (model_t *model, emitter_t *emitter, const table_t *table
                 uint64_t now = 1 + mix (item + stroke) % 64;
                 if (now > n[t] - sent[t])
                     now = n[t] - sent[t];
-                cr_assert_eq (emitter_rows (emitter, item, (unsigned) t,
-                                            rows[t] + sent[t] * box->row_bytes[t],
-                                            (size_t) now),
+                cr_assert_eq (emit (emitter, mix (item * 8 + t + stroke) & 1, item,
+                                    (unsigned) t, rows[t] + sent[t] * box->row_bytes[t],
+                                    (size_t) now, (size_t) box->row_bytes[t]),
                               0, "%s", emitter_error (emitter));
                 sent[t] += now;
                 left |= sent[t] < n[t];
@@ -368,6 +387,35 @@ Test (emitter, puts_rows_together_again_however_items_are_cut)
         run_cut (seed, several, ntables, 1, items, 5, cut);
         cr_assert_arr_eq (whole, cut, DIGEST_BYTES);
     }
+}
+
+Test (emitter, room_is_refused_as_rows_are)
+{
+    box_t *box = box_new (one, 1, 1);
+    emitter_t *emitter = start (box, one);
+    size_t n = 1000;
+    cr_assert_null (emitter_reserve (emitter, 5, 0, &n), "no task has begun");
+    task_t task = range (5, 9);
+    emitter_begin (emitter, &task);
+    cr_assert_not_null (emitter_reserve (emitter, 7, 0, &n));
+    cr_assert_eq (n, 100, "up to the end of the chunk");
+    memset (box->segment[0], 1, box->bytes);
+    cr_assert_eq (emitter_commit (emitter, 0, 60), 0);
+    cr_assert_not_null (emitter_reserve (emitter, 7, 0, &n));
+    cr_assert_eq (n, 40);
+    cr_assert_eq (emitter_commit (emitter, 0, 40), 0);
+    cr_assert_eq (box->full, 1);
+    cr_assert_null (emitter_reserve (emitter, 6, 0, &n));
+    cr_assert_not_null (strstr (emitter_error (emitter), "must not decrease"));
+    emitter_begin (emitter, &task);
+    cr_assert_null (emitter_reserve (emitter, 7, 1, &n));
+    cr_assert_not_null (strstr (emitter_error (emitter), "nothing is known"));
+    emitter_begin (emitter, &task);
+    box->dry_after = 1; /* from now on */
+    cr_assert_null (emitter_reserve (emitter, 7, 0, &n));
+    cr_assert_str_empty (emitter_error (emitter));
+    emitter_destroy (&emitter);
+    box_destroy (box);
 }
 
 /* ---- pieces ------------------------------------------------------------- */

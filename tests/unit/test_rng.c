@@ -38,17 +38,28 @@ Test (rng, philox_known_answers)
     }
 }
 
+/* With every instruction set what Random123 itself gives, also where the number of the
+ * block comes to its end. */
 Test (rng, uniform_draws_are_the_documented_words)
 {
+    static const uint64_t starts[] = {0, 1, 1234567, (1ull << 33) - 100};
     rng_stream_t stream = {0x0123456789abcdef, 0xfedcba9876543210, 7};
     double u[N];
-    rng_uniform_n (&stream, 0, u, N);
-    for (uint32_t i = 0; i < N; i++) {
-        uint32_t w[4];
-        rng_block (&stream, i / 2, w);
-        uint64_t bits =
-            i % 2 ? w[2] | (uint64_t) w[3] << 32 : w[0] | (uint64_t) w[1] << 32;
-        cr_assert_eq (u[i], rng_u01 (bits), "draw %u", i);
+    for (int isa = 0; isa < VM_ISA_COUNT; isa++) {
+        if (!vm_has_isa ((vm_isa_t) isa))
+            continue;
+        cr_assert_eq (vm_set_isa ((vm_isa_t) isa, NULL), 0);
+        for (size_t k = 0; k < sizeof starts / sizeof *starts; k++) {
+            rng_uniform_n (&stream, starts[k], u, N);
+            for (uint32_t i = 0; i < N; i++) {
+                uint64_t place = starts[k] + i;
+                uint32_t w[4];
+                rng_block (&stream, (uint32_t) (place / 2), w);
+                uint64_t bits = place % 2 ? w[2] | (uint64_t) w[3] << 32
+                                          : w[0] | (uint64_t) w[1] << 32;
+                cr_assert_eq (u[i], rng_u01 (bits), "%s: draw %u", vm_isa_name (), i);
+            }
+        }
     }
 }
 
@@ -63,7 +74,14 @@ Test (rng, uniform_is_open)
 
 Test (rng, every_isa_gives_the_same_bits)
 {
-    static double first[3][N], again[3][N];
+    /* Besides those of a truncation: all in the farthest tail, below and above, and
+     * over the limits between the three formulas. */
+    static const rng_truncation_t odd[] = {
+        {INFINITY, 1e-300, 1e-12}, {INFINITY, 1 - 1e-12, 0x1p-41},
+        {INFINITY, 0.0, 1e-10},    {INFINITY, 0.0749, 0.0002},
+        {1.5, 0.9249, 0.0002},     {1.0, 0.0, 1.0}};
+    enum { ODD = sizeof odd / sizeof *odd };
+    static double first[3 + ODD][N], again[3 + ODD][N];
     rng_stream_t stream = {99, 5, 2};
     int tried = 0;
     for (int isa = 0; isa < VM_ISA_COUNT; isa++) {
@@ -73,6 +91,8 @@ Test (rng, every_isa_gives_the_same_bits)
         rng_uniform_n (&stream, 3, again[0], N);
         rng_normal_n (&stream, 3, 3.0, again[1], N);
         rng_normal_n (&stream, 3, INFINITY, again[2], N);
+        for (size_t k = 0; k < ODD; k++)
+            rng_truncated_n (&stream, 0, &odd[k], again[3 + k], N);
         if (tried++ == 0)
             memcpy (first, again, sizeof first);
         cr_assert_eq (memcmp (first, again, sizeof first), 0, "%s", vm_isa_name ());
@@ -101,6 +121,22 @@ Test (rng, position_is_all_that_counts)
         rng_normal_n (&other[i], 0, 4.0, part, 1);
         cr_assert_neq (part[0], whole[0]);
     }
+}
+
+/* Every normal is the quantile of its uniform draw. */
+Test (rng, normals_are_quantiles)
+{
+    static double u[N], x[N];
+    rng_stream_t stream = {3, 4, 5};
+    cr_assert_eq (vm_init (NULL), 0);
+    rng_uniform_n (&stream, 0, u, N);
+    rng_normal_n (&stream, 0, INFINITY, x, N);
+    for (size_t i = 0; i < N; i++)
+        cr_assert_eq (x[i], rng_normal_quantile (u[i]));
+    const rng_truncation_t far = {INFINITY, 1e-300, 1e-12};
+    rng_truncated_n (&stream, 0, &far, x, N);
+    for (size_t i = 0; i < N; i++)
+        cr_assert_eq (x[i], rng_normal_quantile (1e-300 + u[i] * 1e-12));
 }
 
 /* Quantiles of the tables, and back through the distribution function. */
