@@ -91,7 +91,7 @@ Test (field, no_number_stays_none)
 
 Test (field, rows_lie_as_in_the_table)
 {
-    enum { MOST = 300, STEP = 310, COLUMNS = 20, GUARD = 0x5a5a5a5a };
+    enum { MOST = 300, STEP = 320, COLUMNS = 20, GUARD = 0x5a5a5a5a };
     static float values[COLUMNS * STEP];
     static uint32_t rows[(COLUMNS + 2) * MOST + 40];
     static const size_t counts[] = {0, 1, 2, 15, 16, 17, 31, 32, 33, 127, 128, 129, MOST};
