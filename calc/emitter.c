@@ -9,6 +9,7 @@
 #include <string.h>
 #include "calc/tables.h"
 #include "proto/clock.h"
+#include "proto/codec.h"
 #include "proto/faults.h"
 #include "proto/xxh3.h"
 
@@ -48,6 +49,7 @@ struct emitter {
     size_t late_bytes; /* of names and dtypes of those met late */
     bool due;          /* some of these are to be named */
     uint64_t segment;
+    codec_t *codec; /* NULL: nothing is compressed */
     emitter_sink_t sink;
     item_rows_t stage[STAGE_ROWS];
     size_t nstage;
@@ -189,8 +191,17 @@ void emitter_destroy (emitter_t **self_p)
         item_hash_destroy (&self->streams[i].hash);
     }
     free (self->streams);
+    codec_destroy (&self->codec);
     free (self);
     *self_p = NULL;
+}
+
+int emitter_deflate (emitter_t *self, uint32_t level, sluice_error_t *err)
+{
+    codec_destroy (&self->codec);
+    if (level && !(self->codec = codec_new (level, (size_t) self->segment, err)))
+        return -1;
+    return 0;
 }
 
 /* ---- pieces ------------------------------------------------------------- */
@@ -244,6 +255,17 @@ static void name_late (emitter_t *self)
     self->due = false;
 }
 
+/* Compress a whole chunk where it lies, if that makes it smaller. */
+static void deflate (emitter_t *self, const stream_t *stream, part_t *part)
+{
+    if (!self->codec || !stream->hash || stream->filled != stream->chunk_bytes)
+        return;
+    part->deflated = codec_deflate (self->codec, stream->data, (size_t) part->bytes,
+                                    (size_t) stream->row_bytes);
+    if (part->deflated)
+        part->deflated_xxh3 = XXH3_64bits (stream->data, (size_t) part->deflated);
+}
+
 /* Send what a table has gathered as a piece of its own. */
 static int put_data (emitter_t *self, size_t table)
 {
@@ -252,7 +274,8 @@ static int put_data (emitter_t *self, size_t table)
     piece->kind = PIECE_DATA;
     piece->nparts = 1;
     piece->parts[0] = describe (self, table, stream->data, stream->filled);
-    piece->payload = stream->filled;
+    deflate (self, stream, &piece->parts[0]);
+    piece->payload = part_payload (&piece->parts[0]);
     name_late (self);
     stream->sent += piece->parts[0].rows;
     stream->data = NULL;

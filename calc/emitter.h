@@ -21,6 +21,10 @@
  * items without rows in a table are not mentioned. In the stream of an
  * attempt these come in order of items for each table.
  *
+ * Whole chunks may be compressed before they leave (proto/codec.h), where they lie, so
+ * that no further segment is needed; short pieces and tails are packed by the master, and
+ * never are. The digests are those of the rows.
+ *
  * Tables that the plan does not declare are met late, by name. They have numbers
  * above `ntables`, which are this emitter's own and stay for its life; the pieces
  * say what these numbers mean (proto/piece.h).
@@ -64,6 +68,9 @@ typedef struct emitter emitter_t;
 emitter_t *emitter_new (const table_t *tables, size_t ntables, uint32_t segment,
                         const emitter_sink_t *sink, sluice_error_t *err);
 void emitter_destroy (emitter_t **self_p);
+/* Compress whole chunks of tables that are content, with this level; 0: do not. Takes
+ * the memory of a segment more. Before the first task. */
+int emitter_deflate (emitter_t *self, uint32_t level, sluice_error_t *err);
 
 /* Bytes that a segment must have for these tables (and the items table). */
 uint32_t segment_for (const table_t *tables, size_t ntables, sluice_error_t *err);

@@ -25,7 +25,14 @@ typedef struct {
     bool full;                         /* exactly a chunk of its table */
     uint64_t row, rows, address, xxh3; /* as in the ledger */
     uint64_t bytes;                    /* of the rows */
+    uint64_t deflated; /* bytes that they were compressed to; 0: they were not */
 } held_t;
+
+/* Bytes of its extent. */
+static inline uint64_t held_stored (const held_t *held)
+{
+    return held->deflated ? held->deflated : held->bytes;
+}
 
 /* How far an attempt has come with one table. */
 typedef struct {

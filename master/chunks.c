@@ -20,13 +20,15 @@ struct chunks {
     outfile_t *file;
     space_t *space;
     uint64_t row_bytes, chunk_rows, chunk_bytes;
-    uint64_t *full;
+    chunk_place_t *full;
     size_t nfull, room;
+    uint64_t saved; /* bytes, by compression */
     open_chunk_t open;
     bool marked;
     open_chunk_t old; /* as it was at the mark */
     size_t old_full;
-    uint64_t *own; /* full ones of ours since the mark */
+    uint64_t old_saved;
+    chunk_place_t *own; /* full ones of ours since the mark */
     size_t nown, own_room;
     uint8_t *spare; /* a buffer of chunk_bytes, recycled */
 };
@@ -62,15 +64,22 @@ void chunks_destroy (chunks_t **self_p)
     *self_p = NULL;
 }
 
+static uint64_t place_bytes (const chunks_t *self, chunk_place_t place)
+{
+    return place.deflated ? place.deflated : self->chunk_bytes;
+}
+
 void chunks_clear (chunks_t *self)
 {
     for (size_t i = 0; i < self->nfull; i++)
-        space_free (self->space, self->full[i], self->chunk_bytes);
+        space_free (self->space, self->full[i].address,
+                    place_bytes (self, self->full[i]));
     if (self->open.there)
         space_free (self->space, self->open.address, self->chunk_bytes);
     free (self->open.buffer);
     self->open = (open_chunk_t){0};
     self->nfull = 0;
+    self->saved = 0;
 }
 
 uint64_t chunks_row_bytes (const chunks_t *self)
@@ -89,9 +98,18 @@ size_t chunks_full (const chunks_t *self)
 {
     return self->nfull;
 }
-const uint64_t *chunks_addresses (const chunks_t *self)
+const chunk_place_t *chunks_places (const chunks_t *self)
 {
     return self->full;
+}
+uint64_t chunks_stored (const chunks_t *self)
+{
+    return self->nfull * self->chunk_bytes - self->saved +
+           self->open.rows * self->row_bytes;
+}
+bool chunks_deflated (const chunks_t *self)
+{
+    return self->saved > 0;
 }
 uint64_t chunks_open_rows (const chunks_t *self)
 {
@@ -115,13 +133,13 @@ uint64_t chunks_waiting (const chunks_t *self)
                : bytes;
 }
 
-/* Make room for one more in a list of addresses. */
-static int reserve (uint64_t **list, size_t n, size_t *room, sluice_error_t *err)
+/* Make room for one more in a list of places. */
+static int reserve (chunk_place_t **list, size_t n, size_t *room, sluice_error_t *err)
 {
     if (n < *room)
         return 0;
     size_t more = *room ? 2 * *room : 64;
-    uint64_t *at = realloc (*list, more * sizeof *at);
+    chunk_place_t *at = realloc (*list, more * sizeof *at);
     if (!at)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     *list = at;
@@ -129,11 +147,12 @@ static int reserve (uint64_t **list, size_t n, size_t *room, sluice_error_t *err
     return 0;
 }
 
-int chunks_place (chunks_t *self, uint64_t address, sluice_error_t *err)
+int chunks_place (chunks_t *self, chunk_place_t place, sluice_error_t *err)
 {
     if (reserve (&self->full, self->nfull, &self->room, err) < 0)
         return -1;
-    self->full[self->nfull++] = address;
+    self->full[self->nfull++] = place;
+    self->saved += self->chunk_bytes - place_bytes (self, place);
     return 0;
 }
 
@@ -215,9 +234,9 @@ int chunks_pack (chunks_t *self, const void *rows, uint64_t n, uint64_t *done,
         open->rows = rows_before;
         return -1;
     }
-    self->full[self->nfull++] = open->address;
+    self->full[self->nfull++] = (chunk_place_t){.address = open->address};
     if (self->marked)
-        self->own[self->nown++] = open->address;
+        self->own[self->nown++] = (chunk_place_t){.address = open->address};
     if (!self->marked || open->buffer != self->old.buffer)
         drop_buffer (self, open->buffer, open->base);
     *open = (open_chunk_t){0};
@@ -245,7 +264,7 @@ int chunks_read (const chunks_t *self, uint64_t row, uint64_t n, void *out,
     while (n > 0) {
         uint64_t k = row / self->chunk_rows, in = row % self->chunk_rows;
         uint64_t part = self->chunk_rows - in;
-        uint64_t address = k < self->nfull ? self->full[k] : open->address;
+        uint64_t address = k < self->nfull ? self->full[k].address : open->address;
         const uint8_t *memory = NULL;
         if (k >= self->nfull && open->buffer) {
             if (in >= open->base)
@@ -273,6 +292,7 @@ void chunks_mark (chunks_t *self)
     self->marked = true;
     self->old = self->open;
     self->old_full = self->nfull;
+    self->old_saved = self->saved;
     self->nown = 0;
 }
 
@@ -291,8 +311,8 @@ void chunks_rollback (chunks_t *self)
         return;
     self->marked = false;
     for (size_t i = 0; i < self->nown; i++)
-        if (!self->old.there || self->own[i] != self->old.address)
-            space_free (self->space, self->own[i], self->chunk_bytes);
+        if (!self->old.there || self->own[i].address != self->old.address)
+            space_free (self->space, self->own[i].address, self->chunk_bytes);
     bool same =
         self->open.there && self->old.there && self->open.address == self->old.address;
     if (self->open.there && !same)
@@ -301,4 +321,5 @@ void chunks_rollback (chunks_t *self)
         drop_buffer (self, self->open.buffer, self->open.base);
     self->open = self->old;
     self->nfull = self->old_full;
+    self->saved = self->old_saved;
 }

@@ -20,10 +20,16 @@
 #ifndef MASTER_CHUNKS_H
 #define MASTER_CHUNKS_H
 
+#include <stdbool.h>
 #include "master/outfile.h"
 #include "master/space.h"
 
 typedef struct chunks chunks_t;
+
+/* Where a chunk lies, and how many bytes it was compressed to; 0: it was not. */
+typedef struct {
+    uint64_t address, deflated;
+} chunk_place_t;
 
 /* All arguments are borrowed. `row_bytes` and `chunk_rows` > 0. */
 chunks_t *chunks_new (outfile_t *file, space_t *space, uint64_t row_bytes,
@@ -42,13 +48,17 @@ uint64_t chunks_waiting (const chunks_t *self);
 
 /* Full chunks: how many, and where. */
 size_t chunks_full (const chunks_t *self);
-const uint64_t *chunks_addresses (const chunks_t *self);
+const chunk_place_t *chunks_places (const chunks_t *self);
+/* Bytes that all chunks take in the file: of full ones, and of the open one's rows. */
+uint64_t chunks_stored (const chunks_t *self);
+/* Is any of them compressed? */
+bool chunks_deflated (const chunks_t *self);
 /* Rows in the open chunk, and where its extent is (if there are any). */
 uint64_t chunks_open_rows (const chunks_t *self);
 uint64_t chunks_open_address (const chunks_t *self);
 
-/* The extent at `address` is the next full chunk. Fails when out of memory. */
-int chunks_place (chunks_t *self, uint64_t address, sluice_error_t *err);
+/* This extent is the next full chunk. Fails when out of memory. */
+int chunks_place (chunks_t *self, chunk_place_t place, sluice_error_t *err);
 
 /* Pack as many of `n` rows as the open chunk has room for; *done says how
  * many, and when that fills the chunk it is written and a full one. The rows
@@ -63,7 +73,7 @@ int chunks_flush (chunks_t *self, sluice_error_t *err);
 /* Flush and give the memory back. */
 int chunks_spill (chunks_t *self, sluice_error_t *err);
 
-/* Read rows back, from file or memory. */
+/* Read rows back, from file or memory; not of a table with compressed chunks. */
 int chunks_read (const chunks_t *self, uint64_t row, uint64_t n, void *out,
                  sluice_error_t *err);
 

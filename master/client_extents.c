@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "proto/codec.h"
 
 /* A row of the table of row counts. */
 typedef struct {
@@ -22,6 +23,7 @@ enum {
 typedef struct {
     uint64_t row; /* of the task: the first one in it */
     uint64_t address;
+    uint64_t deflated; /* bytes; 0: it is not compressed */
 } extent_at_t;
 
 typedef struct {
@@ -32,6 +34,10 @@ typedef struct {
     /* bytes of the file that were read last; they never change */
     uint8_t *near;
     uint64_t near_at, near_bytes;
+    /* the rows of the compressed extent that was read last, at `chunk_at` */
+    uint8_t *chunk;
+    size_t chunk_room;
+    uint64_t chunk_at; /* 0: of none */
     /* rows of the items looked at */
     uint64_t at, count;
     /* the row counts of this table: read up to `next`, of which some wait */
@@ -44,6 +50,7 @@ typedef struct {
 
 struct extents {
     int fd;
+    codec_t *codec; /* NULL: nothing was compressed so far */
     uint32_t counts;
     table_at_t *tables; /* by number */
     size_t ntables;
@@ -69,7 +76,9 @@ void extents_destroy (extents_t **self_p)
     for (size_t i = 0; i < self->ntables; i++) {
         free (self->tables[i].extents);
         free (self->tables[i].near);
+        free (self->tables[i].chunk);
     }
+    codec_destroy (&self->codec);
     free (self->tables);
     free (self);
     *self_p = NULL;
@@ -108,13 +117,14 @@ void extents_clear (extents_t *self)
 }
 
 int extents_add (extents_t *self, uint32_t table, uint64_t n, uint64_t address,
-                 sluice_error_t *err)
+                 uint64_t deflated, sluice_error_t *err)
 {
     table_at_t *t = find (self, table);
     uint64_t bytes, sum;
     if (!t || __builtin_mul_overflow (n, t->row_bytes, &bytes) ||
         __builtin_add_overflow (bytes, address, &sum) || sum > INT64_MAX ||
-        __builtin_add_overflow (t->rows, n, &sum))
+        __builtin_add_overflow (t->rows, n, &sum) ||
+        (deflated && (table == self->counts || !codec_possible (deflated, bytes))))
         return sluice_fail (err, SLUICE_EPROTO,
                             "rows that cannot be where they are said "
                             "to be");
@@ -126,7 +136,7 @@ int extents_add (extents_t *self, uint32_t table, uint64_t n, uint64_t address,
         t->extents = grown;
         t->room = room;
     }
-    t->extents[t->n++] = (extent_at_t){t->rows, address};
+    t->extents[t->n++] = (extent_at_t){t->rows, address, deflated};
     t->rows = sum;
     return 0;
 }
@@ -168,6 +178,40 @@ static int read_near (const extents_t *self, table_at_t *t, void *out, size_t n,
     return 0;
 }
 
+/* Some rows of an extent that is compressed, which has so many in all. */
+static int read_deflated (extents_t *self, table_at_t *t, void *out, uint64_t row,
+                          uint64_t n, const extent_at_t *extent, uint64_t rows,
+                          sluice_error_t *err)
+{
+    size_t bytes = (size_t) rows * t->row_bytes;
+    if (t->chunk_at != extent->address) {
+        t->chunk_at = 0;
+        if (bytes > t->chunk_room) {
+            free (t->chunk);
+            t->chunk_room = 0;
+            if (!(t->chunk = malloc (bytes)))
+                return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+            t->chunk_room = bytes;
+        }
+        uint8_t *stored = malloc ((size_t) extent->deflated);
+        if (!stored || (!self->codec && !(self->codec = codec_new (0, 0, NULL)))) {
+            free (stored);
+            return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+        }
+        int rc = read_fully (self->fd, stored, (size_t) extent->deflated, extent->address,
+                             err);
+        if (rc == 0)
+            rc = codec_inflate (self->codec, stored, (size_t) extent->deflated, t->chunk,
+                                bytes, t->row_bytes, err);
+        free (stored);
+        if (rc < 0)
+            return -1;
+        t->chunk_at = extent->address;
+    }
+    memcpy (out, t->chunk + row * t->row_bytes, (size_t) n * t->row_bytes);
+    return 0;
+}
+
 /* The extent that holds this row of the task. */
 static size_t extent_of (const table_at_t *t, uint64_t row)
 {
@@ -183,17 +227,23 @@ static size_t extent_of (const table_at_t *t, uint64_t row)
 }
 
 /* Rows of the task, which are there. */
-static int read_rows (const extents_t *self, table_at_t *t, uint64_t row, uint64_t n,
-                      void *out, sluice_error_t *err)
+static int read_rows (extents_t *self, table_at_t *t, uint64_t row, uint64_t n, void *out,
+                      sluice_error_t *err)
 {
     uint8_t *to = out;
     for (size_t i = extent_of (t, row); n > 0; i++) {
         uint64_t end = i + 1 < t->n ? t->extents[i + 1].row : t->rows;
         uint64_t part = end - row < n ? end - row : n;
         size_t bytes = (size_t) part * t->row_bytes;
-        uint64_t at = t->extents[i].address;
-        if (read_near (self, t, to, bytes, at + (row - t->extents[i].row) * t->row_bytes,
-                       at + (end - t->extents[i].row) * t->row_bytes, err) < 0)
+        const extent_at_t *extent = t->extents + i;
+        uint64_t at = extent->address;
+        int rc =
+            extent->deflated
+                ? read_deflated (self, t, to, row - extent->row, part, extent,
+                                 end - extent->row, err)
+                : read_near (self, t, to, bytes, at + (row - extent->row) * t->row_bytes,
+                             at + (end - extent->row) * t->row_bytes, err);
+        if (rc < 0)
             return -1;
         to += bytes;
         row += part;

@@ -7,7 +7,7 @@
  * in the order of the task's items. How many rows each item has stands in one more
  * table, as rows {table, first, stop, rows} (calc/emitter.h); these are read as the
  * items are taken, each table with a cursor of its own, so that nothing is held that
- * grows with the task.
+ * grows with the task: but for a chunk of each table whose chunks are compressed.
  *
  * Single-threaded.
  */
@@ -32,9 +32,10 @@ int extents_table (extents_t *self, uint32_t table, size_t row_bytes,
 
 /* Forget the task before. */
 void extents_clear (extents_t *self);
-/* The next `n` rows of the table lie at `address`. SLUICE_EPROTO: no such table. */
+/* The next `n` rows of the table lie at `address`, compressed to `deflated` bytes unless
+ * that is 0. SLUICE_EPROTO: no such table. */
 int extents_add (extents_t *self, uint32_t table, uint64_t n, uint64_t address,
-                 sluice_error_t *err);
+                 uint64_t deflated, sluice_error_t *err);
 /* Items first <= i < stop are the next ones looked at; they follow those before. */
 int extents_items (extents_t *self, uint64_t first, uint64_t stop, sluice_error_t *err);
 

@@ -63,7 +63,8 @@ static int on_result (sluice_map_t *self, const msg_result_t *result, sluice_err
             return -1;
     for (size_t i = 0; i < result->nextents; i++)
         if (extents_add (self->extents, result->extents[i].table, result->extents[i].rows,
-                         result->extents[i].address, err) < 0)
+                         result->extents[i].address, result->extents[i].deflated,
+                         err) < 0)
             return -1;
     self->filling = result->more;
     if (!result->more) {

@@ -107,6 +107,7 @@ static task_sum_t *task_find (const tasks_t *tasks, uint64_t number)
 
 typedef struct {
     uint64_t address, stored, offset, bytes;
+    uint64_t chunk; /* bytes of rows in its chunk, compressed or not */
 } place_t;
 
 static int by_address (const void *a, const void *b)
@@ -127,9 +128,10 @@ static int check_places (const output_t *output, place_t *places, size_t n,
         const place_t *place = places + i, *last = i ? place - 1 : NULL;
         bool same = last && last->address == place->address;
         report->extents += same ? 0 : 1;
-        if (place->bytes > place->stored ||
-            place->offset > place->stored - place->bytes ||
-            place->address + place->offset + place->bytes > output->file_bytes ||
+        uint64_t end =
+            place->stored < place->chunk ? place->stored : place->offset + place->bytes;
+        if (place->bytes > place->chunk || place->offset > place->chunk - place->bytes ||
+            place->address + end > output->file_bytes ||
             (same && (last->stored != place->stored ||
                       last->offset + last->bytes > place->offset)) ||
             (last && !same && last->address + last->stored > place->address))
@@ -197,7 +199,10 @@ static int check_ledger (const output_t *output, const tasks_t *tasks,
             if (__builtin_mul_overflow (row->rows, output->tables[row->table].row_bytes,
                                         &bytes))
                 bytes = UINT64_MAX; /* which no extent holds */
-            places[i + j] = (place_t){row->address, row->stored, row->offset, bytes};
+            const rows_t *table = output->tables + row->table;
+            bool deflated = table->filtered && row->stored < table->chunk_bytes;
+            places[i + j] = (place_t){row->address, row->stored, row->offset, bytes,
+                                      deflated ? table->chunk_bytes : row->stored};
             if (row->table == output->ntables)
                 rc = check_counts (output, row, err);
         }

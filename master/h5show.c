@@ -26,6 +26,8 @@ typedef struct {
     uint64_t tasks, items, bytes, rows, rss;
     double seconds, cpu;
     uint64_t disk_bytes; /* that the file takes on its disk */
+    uint64_t stored;     /* that the rows take in the file */
+    uint64_t *tables;    /* the same of each table, by its number */
     size_t nnodes;
     node_sum_t *nodes;
     size_t nslowest, most;
@@ -36,6 +38,7 @@ static void record_clear (record_t *record)
 {
     free (record->nodes);
     free (record->slowest);
+    free (record->tables);
 }
 
 static int read_nodes (const output_t *output, record_t *record, sluice_error_t *err)
@@ -93,6 +96,34 @@ static void add_task (record_t *record, const task_row_t *task)
     }
 }
 
+/* How many bytes the rows of each table take in the file. */
+static int read_stored (const output_t *output, record_t *record, sluice_error_t *err)
+{
+    index_row_t rows[BLOCK_ROWS];
+    record->tables = calloc (output->nall, sizeof *record->tables);
+    if (!record->tables)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    for (uint64_t i = 0; i < output->index.rows; i += BLOCK_ROWS) {
+        uint64_t n = output->index.rows - i;
+        if (n > BLOCK_ROWS)
+            n = BLOCK_ROWS;
+        if (rows_read (&output->index, i, n, rows, err) < 0)
+            return -1;
+        for (uint64_t j = 0; j < n; j++) {
+            uint32_t number = rows[j].table;
+            if (number >= output->nall || number == output->ntables)
+                continue;
+            const rows_t *table = output->tables + number;
+            uint64_t bytes = rows[j].rows * table->row_bytes;
+            if (table->filtered && rows[j].stored < table->chunk_bytes)
+                bytes = rows[j].stored;
+            record->tables[number] += bytes;
+            record->stored += bytes;
+        }
+    }
+    return 0;
+}
+
 static int read_record (const output_t *output, unsigned limit, record_t *record,
                         sluice_error_t *err)
 {
@@ -118,6 +149,8 @@ static int read_record (const output_t *output, unsigned limit, record_t *record
     for (size_t i = 0; i < output->nall; i++)
         if (i != output->ntables)
             record->rows += output->tables[i].rows;
+    if (read_stored (output, record, err) < 0)
+        return -1;
     if (output->failures.row_bytes != sizeof (failure_row_t))
         return sluice_fail (err, SLUICE_EOUTPUT, "%s: sluice/failures is damaged",
                             output->path);
@@ -199,10 +232,15 @@ static void print_totals (const output_t *output, const record_t *record, FILE *
         fprintf (out, "  digest %s\n", output->digest);
     for (size_t i = 0; i < output->nall; i++) {
         const rows_t *table = output->tables + i;
-        if (i != output->ntables)
-            fprintf (out, "  table %s: %llu rows, %s\n", table->name,
-                     (unsigned long long) table->rows,
-                     human_bytes ((double) (table->rows * table->row_bytes), a));
+        if (i == output->ntables)
+            continue;
+        fprintf (out, "  table %s: %llu rows, %s", table->name,
+                 (unsigned long long) table->rows,
+                 human_bytes ((double) (table->rows * table->row_bytes), a));
+        if (table->filtered)
+            fprintf (out, ", compressed by workers to %s",
+                     human_bytes ((double) record->tables[i], a));
+        fputc ('\n', out);
     }
 }
 
@@ -308,7 +346,8 @@ static void json_totals (const output_t *output, const record_t *record, FILE *o
     json_pair (out, "digest", output->digest);
     /* what it was made of: identity.h */
     static const char *const parts[] = {"version",     "kernel_hash",    "inputs_digest",
-                                        "plan_digest", "outputs_digest", "given_digest"};
+                                        "plan_digest", "outputs_digest", "given_digest",
+                                        "compress"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         char *text = output_text (output, parts[i]);
         json_pair (out, parts[i], text ? text : "");
@@ -317,13 +356,15 @@ static void json_totals (const output_t *output, const record_t *record, FILE *o
     fprintf (out, "\"resumed\": %llu, ", (unsigned long long) output->resumed);
     fprintf (out,
              "\"seed\": %llu, \"seconds\": %.6f, \"items\": %llu, \"items_done\": %llu, "
-             "\"tasks\": %llu, \"rows\": %llu, \"bytes\": %llu, \"file_bytes\": %llu, "
+             "\"tasks\": %llu, \"rows\": %llu, \"bytes\": %llu, \"stored\": %llu, "
+             "\"file_bytes\": %llu, "
              "\"disk_bytes\": %llu, \"task_seconds\": %.6f, \"task_cpu\": %.6f, "
              "\"rss\": %llu, \"tables\": [",
              (unsigned long long) output->seed, output->seconds,
              (unsigned long long) output->items, (unsigned long long) record->items,
              (unsigned long long) record->tasks, (unsigned long long) record->rows,
-             (unsigned long long) record->bytes, (unsigned long long) output->file_bytes,
+             (unsigned long long) record->bytes, (unsigned long long) record->stored,
+             (unsigned long long) output->file_bytes,
              (unsigned long long) record->disk_bytes, record->seconds, record->cpu,
              (unsigned long long) record->rss);
     const char *before = "";
@@ -335,7 +376,11 @@ static void json_totals (const output_t *output, const record_t *record, FILE *o
         json_text (out, output->tables[i].name);
         fputs (", \"dtype\": ", out);
         json_text (out, output->tables[i].dtype);
-        fprintf (out, ", \"rows\": %llu}", (unsigned long long) output->tables[i].rows);
+        fprintf (
+            out, ", \"rows\": %llu, \"bytes\": %llu, \"stored\": %llu}",
+            (unsigned long long) output->tables[i].rows,
+            (unsigned long long) (output->tables[i].rows * output->tables[i].row_bytes),
+            (unsigned long long) record->tables[i]);
     }
     fputs ("], ", out);
 }

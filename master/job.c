@@ -18,6 +18,7 @@
 
 #include "calc/jobfile.h"
 #include "calc/scenario.h"
+#include "proto/codec.h"
 #include "master/cmd.h"
 #include "master/resume.h"
 #include "proto/text.h"
@@ -218,8 +219,8 @@ static int find_kernel (job_t *self, sluice_error_t *err)
 
 bool job_is_policy (const char *name)
 {
-    static const char *const names[] = {"crash_limit", "items_per_task", "memory",
-                                        "retries", "timeout"};
+    static const char *const names[] = {"compress", "crash_limit", "items_per_task",
+                                        "memory",   "retries",     "timeout"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp (name, names[i]) == 0)
             return true;
@@ -348,6 +349,17 @@ static int read_timeout (job_t *self, sluice_error_t *err)
     return set (self->params, "timeout", err, "%.17g", timeout);
 }
 
+static int read_compress (job_t *self, sluice_error_t *err)
+{
+    const char *text = sluice_params_get (self->params, "compress");
+    sluice_error_t why = {0};
+    if (self->options.compress)
+        return codec_parse (self->options.compress, &self->deflate, err);
+    if (text && codec_parse (text, &self->deflate, &why))
+        return sluice_params_fail (self->params, "compress", err, "%s", why.text);
+    return 0;
+}
+
 /* How items are tried: the command line goes before the job file. */
 static int read_policy (job_t *self, sluice_error_t *err)
 {
@@ -357,7 +369,7 @@ static int read_policy (job_t *self, sluice_error_t *err)
         sluice_params_u64 (self->params, "crash_limit", &crash_limit, err) ||
         sluice_params_u64 (self->params, "retries", &retries, err) ||
         sluice_params_size (self->params, "memory", &memory, err) ||
-        read_timeout (self, err))
+        read_timeout (self, err) || read_compress (self, err))
         return -1;
     if (crash_limit < 1 || crash_limit > CRASH_LIMIT_MOST)
         return sluice_params_fail (self->params, "crash_limit", err,

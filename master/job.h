@@ -48,6 +48,7 @@ typedef struct {         /* the command line; zero: not given */
     bool has_retries;
     unsigned retries;     /* of an item that failed */
     unsigned crash_limit; /* attempts of an item whose worker dies */
+    const char *compress; /* as codec_parse takes it */
     double timeout;       /* seconds that an item may take */
     double disk_wait;     /* seconds */
     uint64_t node_wait;   /* ms that there may be no node; 0: FIRST_NODE_MS */
@@ -77,6 +78,7 @@ typedef struct job {
     sluice_plan_t *plan;
     uint64_t seed;
     uint32_t segment;
+    uint32_t deflate; /* workers compress whole chunks: the level; 0: they do not */
     uint64_t items_per_task;
     unsigned retries, crash_limit, cores_per_task;
     uint8_t run[RUN_BYTES];
@@ -92,7 +94,7 @@ void job_destroy (job_t **self_p);
 bool job_renumber (job_t *self, sluice_error_t *err);
 
 /* Is this parameter, of a job file, about how items are tried and not about what they
- * give? (retries, crash_limit, timeout, memory, items_per_task) */
+ * give? (compress, retries, crash_limit, timeout, memory, items_per_task) */
 bool job_is_policy (const char *name);
 
 /* A window or outbox by default: an eighth of the memory that is free, at

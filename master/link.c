@@ -147,6 +147,7 @@ static void send_hello (links_t *self, link_t *l)
     h->items = plan->items;
     h->memory = job->options.memory;
     h->segment = job->segment;
+    h->deflate = job->deflate;
     h->cores_per_task = job->cores_per_task;
     h->ntables = plan->ntables;
     h->tables = plan->tables;

@@ -28,6 +28,32 @@ static hid_t open_cached (const output_t *output, const char *name, uint64_t chu
     return set;
 }
 
+/* How its rows lie in the file. */
+static int look_at_chunks (rows_t *rows)
+{
+    hid_t plist = H5Dget_create_plist (rows->set);
+    hsize_t chunk = 0;
+    int rc = plist >= 0 && H5Pget_layout (plist) == H5D_CHUNKED &&
+                     H5Pget_chunk (plist, 1, &chunk) == 1
+                 ? 0
+                 : -1;
+    rows->chunk_bytes = chunk * rows->row_bytes;
+    rows->filtered = rc == 0 && H5Pget_nfilters (plist) > 0;
+    if (plist >= 0)
+        H5Pclose (plist);
+    return rc;
+}
+
+/* A compressed chunk that does not fit the cache would be decompressed for each read. */
+static int open_wider (rows_t *rows, const output_t *output)
+{
+    if (!rows->filtered || rows->chunk_bytes <= CACHED_CHUNKS * (uint64_t) CHUNK_BYTES)
+        return 0;
+    H5Dclose (rows->set);
+    rows->set = open_cached (output, rows->name, rows->chunk_bytes / CACHED_CHUNKS + 1);
+    return rows->set >= 0 ? 0 : -1;
+}
+
 int rows_open (rows_t *rows, const output_t *output, const char *name, uint64_t row_bytes,
                sluice_error_t *err)
 {
@@ -53,6 +79,12 @@ int rows_open (rows_t *rows, const output_t *output, const char *name, uint64_t 
     H5Sclose (space);
     rows->rows = n;
     rows->row_bytes = H5Tget_size (rows->type);
+    if (look_at_chunks (rows) < 0 || open_wider (rows, output) < 0) {
+        h5_fail (err, SLUICE_EOUTPUT, "%s: table %s cannot be opened", output->path,
+                 name);
+        rows_close (rows);
+        return -1;
+    }
     if (row_bytes && rows->row_bytes != row_bytes) {
         sluice_fail (err, SLUICE_EOUTPUT, "%s: table %s has rows of %llu bytes, not %llu",
                      output->path, name, (unsigned long long) rows->row_bytes,

@@ -17,6 +17,8 @@ typedef struct {
     char *name, *dtype;
     hid_t set, type;
     uint64_t rows, row_bytes;
+    uint64_t chunk_bytes; /* of a whole chunk, of rows */
+    bool filtered;        /* some of its chunks may be compressed */
 } rows_t;
 
 typedef struct {

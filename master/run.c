@@ -706,6 +706,7 @@ writer_t *run_open_writer (job_t *job, sluice_error_t *err)
                                 .plan = job->plan,
                                 .rate = job->options.rate,
                                 .packed_max = job->options.window / 4,
+                                .deflate = job->deflate,
                                 .nameless = job->options.nameless};
     writer_t *writer;
     do {

@@ -18,6 +18,7 @@
 #include "master/resume.h"
 #include "master/run.h"
 #include "master/snapshot.h"
+#include "proto/codec.h"
 
 static int add_node (run_options_t *o, const char *endpoint)
 {
@@ -92,6 +93,9 @@ int runcmd_take (run_options_t *o, int option, const char *value)
         break;
     case RUNCMD_NO_NETWORK:
         o->no_network = true;
+        break;
+    case RUNCMD_COMPRESS:
+        o->compress = value;
         break;
     case RUNCMD_CONFINE:
         o->confine = true;
@@ -173,13 +177,14 @@ static double rate_of (const run_result_t *r)
 static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *err)
 {
     struct rusage usage;
-    char digest[2 * DIGEST_BYTES + 1];
+    char digest[2 * DIGEST_BYTES + 1], compress[CODEC_TEXT];
     getrusage (RUSAGE_SELF, &usage);
     digest_text (r->totals.digest, digest);
     fprintf (
         summary,
         "{\"run\":\"%s\",\"status\":\"%s\",\"tasks\":%llu,\"done\":%llu,\"failed\":%llu,"
-        "\"retried\":%llu,\"copies\":%llu,\"rows\":%llu,\"bytes\":%llu,\"seconds\":%.3f,"
+        "\"retried\":%llu,\"copies\":%llu,\"rows\":%llu,\"bytes\":%llu,\"stored\":%llu,"
+        "\"seconds\":%.3f,"
         "\"mb_per_s\":%."
         "1f,"
         "\"nodes\":%u,\"cores\":%u,\"window\":%llu,\"peak_rss\":%llu,\"peak_held\":%llu,"
@@ -191,19 +196,21 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
         (unsigned long long) r->done, (unsigned long long) r->failed,
         (unsigned long long) r->retried, (unsigned long long) r->copies,
         (unsigned long long) r->totals.rows, (unsigned long long) r->totals.bytes,
-        r->seconds, rate_of (r) * 1e-6, r->nodes, r->cores,
-        (unsigned long long) r->window, (unsigned long long) usage.ru_maxrss * 1024,
-        (unsigned long long) r->peak_held, (unsigned long long) r->stale_frames,
-        (unsigned long long) r->malformed, (unsigned long long) r->unwanted,
-        (unsigned long long) r->cut_off, (unsigned long long) r->forged,
-        (unsigned long long) r->strangers, (unsigned long long) r->lost,
-        (unsigned long long) r->resyncs, (unsigned long long) r->unreceived,
-        (unsigned long long) r->unfinished, (unsigned long long) r->taken.items,
-        (unsigned long long) r->taken.damaged_items);
+        (unsigned long long) r->totals.stored, r->seconds, rate_of (r) * 1e-6, r->nodes,
+        r->cores, (unsigned long long) r->window,
+        (unsigned long long) usage.ru_maxrss * 1024, (unsigned long long) r->peak_held,
+        (unsigned long long) r->stale_frames, (unsigned long long) r->malformed,
+        (unsigned long long) r->unwanted, (unsigned long long) r->cut_off,
+        (unsigned long long) r->forged, (unsigned long long) r->strangers,
+        (unsigned long long) r->lost, (unsigned long long) r->resyncs,
+        (unsigned long long) r->unreceived, (unsigned long long) r->unfinished,
+        (unsigned long long) r->taken.items, (unsigned long long) r->taken.damaged_items);
     json_text (summary, r->isa);
+    codec_text (job->deflate, compress);
     fprintf (summary,
-             ",\"data_path\":\"%s\",\"write_path\":\"%s\",\"digest\":\"%s\",\"output\":",
-             r->data_path, r->totals.direct ? "direct" : "buffered", digest);
+             ",\"data_path\":\"%s\",\"write_path\":\"%s\",\"compress\":\"%s\","
+             "\"digest\":\"%s\",\"output\":",
+             r->data_path, r->totals.direct ? "direct" : "buffered", compress, digest);
     json_text (summary, job->output);
     fputs ("}\n", summary);
     bool lost = ferror (summary);
@@ -268,17 +275,20 @@ static void name_failed (const job_t *job, run_result_t *r)
 
 static void summarise (const job_t *job, run_result_t *r)
 {
-    char bytes[16], rate[16], digest[2 * DIGEST_BYTES + 1];
+    char bytes[16], rate[16], digest[2 * DIGEST_BYTES + 1], stored[40] = "";
     if (job->options.quiet)
         return;
+    if (job->deflate)
+        snprintf (stored, sizeof stored, ", compressed to %s",
+                  human_bytes ((double) r->totals.stored, bytes));
     digest_text (r->totals.digest, digest);
     fprintf (stderr,
-             "sluice %s: %s: %llu of %llu items, %llu rows, %s in %.1f s (%s/s) on %u "
+             "sluice %s: %s: %llu of %llu items, %llu rows, %s%s in %.1f s (%s/s) on %u "
              "node%s, "
              "%u core%s\nsluice %s: digest %s, written to %s\n",
              job->options.command, r->status, (unsigned long long) r->done,
              (unsigned long long) job->plan->items, (unsigned long long) r->totals.rows,
-             human_bytes ((double) r->totals.bytes, bytes), r->seconds,
+             human_bytes ((double) r->totals.bytes, bytes), stored, r->seconds,
              human_bytes (rate_of (r), rate), r->nodes, r->nodes == 1 ? "" : "s",
              r->cores, r->cores == 1 ? "" : "s", job->options.command, digest,
              job->output);

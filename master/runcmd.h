@@ -30,6 +30,7 @@ enum {
     RUNCMD_RETRIES,
     RUNCMD_TIMEOUT,
     RUNCMD_CRASH_LIMIT,
+    RUNCMD_COMPRESS,
     RUNCMD_CONFINE,
     RUNCMD_RATE,
     RUNCMD_DISK_WAIT,
@@ -61,6 +62,7 @@ enum {
         {"retries", required_argument, NULL, RUNCMD_RETRIES},                            \
         {"timeout", required_argument, NULL, RUNCMD_TIMEOUT},                            \
         {"crash-limit", required_argument, NULL, RUNCMD_CRASH_LIMIT},                    \
+        {"compress", required_argument, NULL, RUNCMD_COMPRESS},                          \
         {"confine", no_argument, NULL, RUNCMD_CONFINE},                                  \
         {"write-rate", required_argument, NULL, RUNCMD_RATE},                            \
         {"disk-wait", required_argument, NULL, RUNCMD_DISK_WAIT},                        \
@@ -94,6 +96,8 @@ enum {
     "      --timeout SEC      end what takes longer for an item (90, 5m, 2h)\n"          \
     "      --crash-limit N    give an item up when its worker died N times (default "    \
     "3)\n"                                                                               \
+    "      --compress CODEC   deflate or deflate:LEVEL (1 to 9): workers compress the\n" \
+    "                         chunks of tables; any HDF5 reads them (default: none)\n"   \
     "      --confine          keep workers from writing outside their scratch folder\n"  \
     "      --write-rate SIZE  bytes per second at most, to spare a file server\n"        \
     "      --disk-wait SEC    wait so long for space on a full disk (default 600)\n"     \

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "calc/emitter.h"
 #include "master/space.h"
+#include "proto/codec.h"
 #include "proto/xxh3.h"
 
 /* A task's number beyond this is damage: there must be others after it. */
@@ -19,6 +20,9 @@ typedef struct {
     bool *bad; /* by task, as they are sorted by number */
     uint8_t *buffer;
     size_t buffer_bytes;
+    uint8_t *stored; /* a compressed piece, as it lies in the file */
+    size_t stored_bytes;
+    codec_t *codec; /* NULL: none was met */
     item_hash_t *hash;
     uint64_t looked; /* bytes */
     /* of the task in hand */
@@ -148,6 +152,19 @@ static uint64_t piece_bytes (const salvage_source_t *source, const index_row_t *
     return row->rows * source->tables[row->table].row_bytes;
 }
 
+/* Is it a chunk that was compressed? Such a one is always a single piece. */
+static bool is_deflated (const salvage_source_t *source, const index_row_t *row)
+{
+    const salvage_table_t *table = source->tables + row->table;
+    return row->stored < table->chunk_rows * table->row_bytes;
+}
+
+/* Bytes of the file that are this piece, from its offset on. */
+static uint64_t file_bytes (const salvage_source_t *source, const index_row_t *row)
+{
+    return is_deflated (source, row) ? row->stored : piece_bytes (source, row);
+}
+
 /* A piece that could be: in the file, in one chunk of its table, of its task. */
 static bool piece_possible (const salvage_source_t *source, const index_row_t *row,
                             const task_row_t *task)
@@ -157,10 +174,15 @@ static bool piece_possible (const salvage_source_t *source, const index_row_t *r
         return false;
     const salvage_table_t *table = source->tables + row->table;
     uint64_t chunk = table->chunk_rows * table->row_bytes;
-    if (row->rows > table->chunk_rows || row->stored != chunk)
+    if (row->rows > table->chunk_rows || row->stored > chunk || !row->stored)
         return false;
-    uint64_t bytes = piece_bytes (source, row);
-    return row->offset % table->row_bytes == 0 && row->offset <= chunk - bytes &&
+    if (row->stored < chunk &&
+        (row->rows != table->chunk_rows || row->table == source->ntables ||
+         !table_is_content (table->name) || !codec_possible (row->stored, chunk)))
+        return false;
+    uint64_t bytes = file_bytes (source, row);
+    return row->offset % table->row_bytes == 0 &&
+           row->offset <= chunk - piece_bytes (source, row) &&
            row->address >= SPACE_PAGE && row->address % SPACE_PAGE == 0 &&
            source->file_bytes >= bytes && row->address <= source->file_bytes - bytes &&
            row->offset <= source->file_bytes - bytes - row->address;
@@ -203,7 +225,7 @@ static void check_places (work_t *work)
         const index_row_t *row = rows->index + i, *other = rows->index + last;
         bool same = row->address == other->address;
         bool wrong =
-            same ? row->table != other->table ||
+            same ? row->table != other->table || other->stored != row->stored ||
                        other->offset + piece_bytes (work->source, other) > row->offset
                  : other->address + other->stored > row->address;
         if (wrong)
@@ -222,20 +244,50 @@ static void check_places (work_t *work)
 /* ---- content ------------------------------------------------------------------------
  */
 
+static int make_room (uint8_t **buffer, size_t *room, size_t bytes, sluice_error_t *err)
+{
+    if (bytes <= *room)
+        return 0;
+    uint8_t *grown = realloc (*buffer, bytes);
+    if (!grown)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    *buffer = grown;
+    *room = bytes;
+    return 0;
+}
+
+/* Read and decompress a piece that is a whole chunk. 1: it is none. */
+static int read_deflated (work_t *work, const index_row_t *row, size_t bytes,
+                          sluice_error_t *err)
+{
+    const salvage_source_t *source = work->source;
+    sluice_error_t why = {0};
+    size_t n = (size_t) row->stored;
+    if (make_room (&work->stored, &work->stored_bytes, n, err) < 0 ||
+        (!work->codec && !(work->codec = codec_new (0, 0, err))))
+        return -1;
+    int rc = source->read (source->arg, work->stored, n, row->address, err);
+    if (rc)
+        return rc;
+    rc = codec_inflate (work->codec, work->stored, n, work->buffer, bytes,
+                        source->tables[row->table].row_bytes, &why);
+    if (rc < 0 && why.code == SLUICE_EPROTO)
+        return 1;
+    if (rc < 0 && err)
+        *err = why;
+    return rc;
+}
+
 /* Read a piece into the buffer. 1: it is not what was written. */
 static int read_piece (work_t *work, const index_row_t *row, sluice_error_t *err)
 {
     size_t bytes = piece_bytes (work->source, row);
-    if (bytes > work->buffer_bytes) {
-        uint8_t *buffer = realloc (work->buffer, bytes);
-        if (!buffer)
-            return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-        work->buffer = buffer;
-        work->buffer_bytes = bytes;
-    }
+    if (make_room (&work->buffer, &work->buffer_bytes, bytes, err) < 0)
+        return -1;
     const salvage_source_t *source = work->source;
-    int rc =
-        source->read (source->arg, work->buffer, bytes, row->address + row->offset, err);
+    int rc = is_deflated (source, row) ? read_deflated (work, row, bytes, err)
+                                       : source->read (source->arg, work->buffer, bytes,
+                                                       row->address + row->offset, err);
     work->looked += bytes;
     if (rc == 0 && source->progress)
         rc = source->progress (source->arg, work->looked, err);
@@ -457,6 +509,8 @@ int salvage (salvage_rows_t *rows, const salvage_source_t *source,
     }
     item_hash_destroy (&work.hash);
     free (work.bad);
+    codec_destroy (&work.codec);
+    free (work.stored);
     free (work.buffer);
     free (work.counts);
     return rc;

@@ -12,7 +12,8 @@
  *
  * Any bytes may be given as ledger and tasks. Memory: 9 bytes for each task and each
  * row of the ledger, the row counts of one task, and one piece; never more
- * than the file has bytes.
+ * than the file has bytes, but for a piece that is compressed: that takes thrice its
+ * chunk, if the table is one that can be.
  *
  * Needs no HDF5. Single-threaded.
  */

@@ -164,6 +164,8 @@ static int host_open (host_t *h, serial_t *self, sluice_error_t *err)
     h->inputs = inputs_new (job->share, job->params, job->seed, plan->items,
                             relative ? relative : "", plan->files, plan->nfiles, err);
     h->emitter = emitter_new (plan->tables, plan->ntables, job->segment, &sink, err);
+    if (h->emitter && emitter_deflate (h->emitter, job->deflate, err))
+        emitter_destroy (&h->emitter);
     if (!h->inputs || !h->emitter)
         goto done;
     const sluice_kernel_t *api = kernel_api (h->kernel);

@@ -7,11 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include "calc/h5array.h"
+#include "proto/codec.h"
 #ifndef PACKAGE_VERSION
 #define PACKAGE_VERSION "0"
 #endif
 
-enum { COMPACT_ATTRIBUTES = 1024 }; /* more than we have: all in one header */
+enum {
+    COMPACT_ATTRIBUTES = 1024, /* more than we have: all in one header */
+    FILTERS = 3                /* shuffle and deflate, a bit each */
+};
 
 static hid_t link_plist (void)
 {
@@ -33,14 +37,17 @@ static hid_t dataset_plist (void)
     return plist;
 }
 
+/* A chunk of `bytes` as it lies in the file. All filters that `skipped` has a bit for
+ * were not used on it. */
 static int adopt_chunk (hid_t set, h5driver_t *driver, uint64_t address, uint64_t row,
-                        uint64_t bytes)
+                        uint64_t bytes, uint32_t skipped)
 {
     /* HDF5 hands on these bytes without reading them, and the driver drops them. */
     static const char nothing[1];
     hsize_t at = row;
     h5driver_adopt (driver, address, bytes);
-    return H5Dwrite_chunk (set, H5P_DEFAULT, 0, &at, (size_t) bytes, nothing) >= 0 &&
+    return H5Dwrite_chunk (set, H5P_DEFAULT, skipped, &at, (size_t) bytes, nothing) >=
+                       0 &&
                    h5driver_adopted (driver)
                ? 0
                : -1;
@@ -50,11 +57,16 @@ static int adopt_chunks (hid_t set, h5driver_t *driver, const snapshot_table_t *
                          uint64_t chunk_rows)
 {
     uint64_t bytes = chunk_rows * table->row_bytes, row = 0;
-    for (size_t i = 0; i < table->nfull; i++, row += chunk_rows)
-        if (adopt_chunk (set, driver, table->full[i], row, bytes) < 0)
+    uint32_t all = table->deflate ? FILTERS : 0;
+    for (size_t i = 0; i < table->nfull; i++, row += chunk_rows) {
+        const chunk_place_t *place = table->full + i;
+        if (adopt_chunk (set, driver, place->address, row,
+                         place->deflated ? place->deflated : bytes,
+                         place->deflated ? 0 : all) < 0)
             return -1;
+    }
     for (size_t i = 0; i < table->ntail; i++, row += chunk_rows)
-        if (adopt_chunk (set, driver, table->tail[i], row, bytes) < 0)
+        if (adopt_chunk (set, driver, table->tail[i], row, bytes, all) < 0)
             return -1;
     return 0;
 }
@@ -70,7 +82,9 @@ int snapshot_table (hid_t file, h5driver_t *driver, const snapshot_table_t *tabl
     hid_t links = link_plist (), plist = dataset_plist ();
     hid_t set = -1;
     int rc = -1;
-    if (H5Pset_chunk (plist, 1, &chunk) >= 0)
+    if (H5Pset_chunk (plist, 1, &chunk) >= 0 &&
+        (!table->deflate ||
+         (H5Pset_shuffle (plist) >= 0 && H5Pset_deflate (plist, table->deflate) >= 0)))
         set =
             H5Dcreate2 (file, table->name, table->type, space, links, plist, H5P_DEFAULT);
     if (set >= 0)
@@ -86,7 +100,7 @@ int snapshot_table (hid_t file, h5driver_t *driver, const snapshot_table_t *tabl
 }
 
 int snapshot_chunks (hid_t file, h5driver_t *driver, const char *name, hid_t type,
-                     const chunks_t *chunks, sluice_error_t *err)
+                     const chunks_t *chunks, uint32_t deflate, sluice_error_t *err)
 {
     uint64_t open = chunks_open_address (chunks);
     snapshot_table_t table = {
@@ -95,10 +109,13 @@ int snapshot_chunks (hid_t file, h5driver_t *driver, const char *name, hid_t typ
         .row_bytes = chunks_row_bytes (chunks),
         .chunk_rows = chunks_chunk_rows (chunks),
         .rows = chunks_rows (chunks),
-        .full = chunks_addresses (chunks),
+        .full = chunks_places (chunks),
         .nfull = chunks_full (chunks),
         .tail = &open,
         .ntail = chunks_open_rows (chunks) ? 1 : 0,
+        .deflate = deflate                    ? deflate
+                   : chunks_deflated (chunks) ? DEFLATE_LEVEL
+                                              : 0,
     };
     return snapshot_table (file, driver, &table, err);
 }
@@ -143,6 +160,8 @@ static int number (hid_t group, const char *what, size_t i, const char *text,
 static int write_about (hid_t group, const snapshot_about_t *about, sluice_error_t *err)
 {
     const sluice_plan_t *plan = about->plan;
+    char compress[CODEC_TEXT];
+    codec_text (about->deflate, compress);
     if (h5_write_text (group, "version", PACKAGE_VERSION, err) < 0 ||
         h5_write_text (group, "run", about->run, err) < 0 ||
         h5_write_text (group, "job", about->job, err) < 0 ||
@@ -157,6 +176,7 @@ static int write_about (hid_t group, const snapshot_about_t *about, sluice_error
         h5_write_u64 (group, "late", about->nlate, err) < 0 ||
         h5_write_u64 (group, "outputs", plan->noutputs, err) < 0 ||
         h5_write_u64 (group, "resumed", about->resumed, err) < 0 ||
+        h5_write_text (group, "compress", compress, err) < 0 ||
         identity_write (about->identity, group, err) < 0)
         return -1;
     if (about->digest && h5_write_text (group, "digest", about->digest, err) < 0)

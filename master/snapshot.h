@@ -17,22 +17,24 @@
 #include "master/identity.h"
 
 /* A table: rows of `type` in chunks of chunk_rows; the first chunks lie at
- * `full`, the rest at `tail`, the last of which may hold fewer rows. */
+ * `full`, the rest at `tail`, the last of which may hold fewer rows. Of one that is
+ * compressed, with this level, chunks that are not skip the filters. */
 typedef struct {
     const char *name;
     hid_t type;
     uint64_t row_bytes, chunk_rows, rows;
-    const uint64_t *full;
+    const chunk_place_t *full;
     size_t nfull;
     const uint64_t *tail;
     size_t ntail;
+    uint32_t deflate; /* 0: none is compressed */
 } snapshot_table_t;
 
 int snapshot_table (hid_t file, h5driver_t *driver, const snapshot_table_t *table,
                     sluice_error_t *err);
 /* The same for chunks whose rows are all flushed. */
 int snapshot_chunks (hid_t file, h5driver_t *driver, const char *name, hid_t type,
-                     const chunks_t *chunks, sluice_error_t *err);
+                     const chunks_t *chunks, uint32_t deflate, sluice_error_t *err);
 
 /* An array that lies at `address`, in one piece. */
 int snapshot_array (hid_t file, h5driver_t *driver, const char *name, hid_t type,
@@ -51,6 +53,7 @@ typedef struct {
     const table_t *late;       /* tables that were met late */
     size_t nlate;
     uint64_t resumed; /* how often it was gone on with */
+    uint32_t deflate; /* how chunks of tables are compressed */
     const identity_t *identity;
 } snapshot_about_t;
 

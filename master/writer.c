@@ -198,6 +198,7 @@ writer_t *writer_begin (const writer_options_t *options, sluice_error_t *err)
     self->nall = self->ntables + 1;
     self->packed_max =
         options->packed_max > PACKED_LEAST ? options->packed_max : PACKED_LEAST;
+    self->deflate = options->deflate;
     self->unchecked = options->unchecked || faults_without (WITHOUT_DIGESTS);
     memcpy (self->run, options->run, RUN_BYTES);
     run_text (self->run, self->run_hex);
@@ -261,6 +262,7 @@ void writer_destroy (writer_t **self_p)
     space_destroy (&self->space);
     told_clear (self);
     identity_destroy (&self->identity);
+    codec_destroy (&self->codec);
     free (self->taken.ranges);
     free (self->taken.nodes);
     free (self->tables);
@@ -384,6 +386,12 @@ int writer_finish (writer_t *self, const char *status, sluice_error_t *err)
     return rc;
 }
 
+bool writer_deflates (const writer_t *self, uint32_t table)
+{
+    return self->deflate && table != self->ntables &&
+           table_is_content (self->tables[table].name);
+}
+
 /* ---- totals --------------------------------------------------------------------- */
 
 void writer_taken (const writer_t *self, writer_taken_t *taken)
@@ -420,6 +428,7 @@ void writer_totals (const writer_t *self, writer_totals_t *totals)
         const chunks_t *chunks = self->tables[i].chunks;
         if (i == self->ntables)
             continue;
+        totals->stored += chunks_stored (chunks);
         totals->extents += chunks_full (chunks) + (chunks_open_rows (chunks) ? 1u : 0u);
     }
     memcpy (totals->digest, self->digest, DIGEST_BYTES);

@@ -29,7 +29,11 @@
  *                          late and outputs (how many are declared, were met late,
  *                          are constant); table_I, dtype_I and output_I name them,
  *                          where I is the number in the ledger; resumed (how often the
- *                          run was gone on with); what identity.h has
+ *                          run was gone on with); compress (how chunks of tables that
+ *                          are content are); what identity.h has
+ *
+ * A whole chunk may come compressed (proto/codec.h); it is checked by its xxh3 and
+ * written as it came. Its table then has HDF5's filters, which all other chunks skip.
  *
  * The tails of tasks are packed: each table has one open chunk, whose rows are
  * appended to its extent by snapshots. That writes behind what an older
@@ -56,8 +60,8 @@ typedef struct {
     uint64_t rows;
     uint64_t start;   /* place in the table */
     uint64_t address; /* of the extent or packed chunk in the file */
-    uint64_t stored;  /* bytes of that extent */
-    uint64_t offset;  /* bytes before this piece inside it (packed) */
+    uint64_t stored;  /* bytes of that extent: fewer than a chunk has if compressed */
+    uint64_t offset;  /* bytes before this piece inside it (packed), of rows */
     uint64_t xxh3;    /* XXH3-64 of the rows */
 } __attribute__ ((packed)) index_row_t;
 
@@ -101,6 +105,8 @@ typedef struct {
     const sluice_plan_t *plan;  /* borrowed for the writer's life */
     uint64_t rate;              /* bytes per second at most; 0: as fast as it goes */
     uint64_t packed_max;        /* bytes that open chunks may take together */
+    uint32_t
+        deflate; /* whole chunks may come compressed: with this level; 0: they may not */
     bool nameless;  /* the file gives up its name as soon as it is whole, and so is gone
                        with the last descriptor of it */
     bool unchecked; /* do not check the xxh3 of pieces: they never left this machine */
@@ -189,6 +195,7 @@ int writer_reader (const writer_t *self);
 /* Totals so far, of finished tasks. */
 typedef struct {
     uint64_t tasks, items, rows, bytes, snapshots, extents, file_bytes;
+    uint64_t stored; /* bytes that the rows take in the file, compressed or not */
     uint8_t digest[DIGEST_BYTES]; /* of what is in the ledger now */
     bool direct;                  /* large pieces go past the page cache */
 } writer_totals_t;

@@ -39,6 +39,22 @@ static int count_items (writer_t *self, const piece_t *piece, const part_t *part
     return 0;
 }
 
+/* Rows of a chunk of a table of the attempt. */
+static uint64_t chunk_rows (const writer_t *self, uint32_t table)
+{
+    return table <= self->ntables ? chunks_chunk_rows (self->tables[table].chunks)
+                                  : chunk_rows_for (late_row_bytes (self, table));
+}
+
+/* Exactly a chunk of a table whose chunks may be compressed. */
+static bool is_chunk (const writer_t *self, const piece_t *piece, const part_t *part)
+{
+    return piece->kind == PIECE_DATA && piece->nparts == 1 &&
+           part->deflated < part->bytes && part->rows == chunk_rows (self, part->table) &&
+           (part->table > self->ntables ? self->deflate > 0
+                                        : writer_deflates (self, part->table));
+}
+
 /* Take a copy of the attempt's streams and let the piece's parts go on from it. */
 static int follow (writer_t *self, const attempt_t *attempt, const piece_t *piece,
                    const uint8_t *payload, sluice_error_t *err)
@@ -58,21 +74,26 @@ static int follow (writer_t *self, const attempt_t *attempt, const piece_t *piec
         uint64_t bytes, row_bytes = late_row_bytes (self, part->table);
         if (!row_bytes)
             return refuse (piece, err, "a table that the job has not");
-        if (!part->rows || part->bytes > left ||
-            __builtin_mul_overflow (part->rows, row_bytes, &bytes) ||
+        if (!part->rows || __builtin_mul_overflow (part->rows, row_bytes, &bytes) ||
             bytes != part->bytes)
             return refuse (piece, err, "a part of a wrong size");
         stream_t *stream = self->streams + part->table;
         if (part->row != stream->rows)
             return refuse (piece, err, "rows that do not continue its stream");
-        if (!self->unchecked && XXH3_64bits (payload, part->bytes) != part->xxh3)
+        if (part->deflated && !is_chunk (self, piece, part))
+            return refuse (piece, err, "a part that must not be compressed");
+        uint64_t came = part_payload (part);
+        if (came > left)
+            return refuse (piece, err, "a part of a wrong size");
+        if (!self->unchecked && XXH3_64bits (payload, came) !=
+                                    (part->deflated ? part->deflated_xxh3 : part->xxh3))
             return refuse (piece, err, "rows that changed on the way");
         stream->rows += part->rows;
         if (part->table == self->ntables &&
             count_items (self, piece, part, payload, err) < 0)
             return -1;
-        payload += part->bytes;
-        left -= part->bytes;
+        payload += came;
+        left -= came;
     }
     return 0;
 }
@@ -89,13 +110,6 @@ static int agrees (writer_t *self, const piece_t *piece, sluice_error_t *err)
 
 /* ---- DATA --------------------------------------------------------------------- */
 
-/* Rows of a chunk of a table of the attempt. */
-static uint64_t chunk_rows (const writer_t *self, uint32_t table)
-{
-    return table <= self->ntables ? chunks_chunk_rows (self->tables[table].chunks)
-                                  : chunk_rows_for (late_row_bytes (self, table));
-}
-
 static int take_data (writer_t *self, attempt_t *attempt, const piece_t *piece,
                       const uint8_t *payload, sluice_error_t *err)
 {
@@ -111,12 +125,13 @@ static int take_data (writer_t *self, attempt_t *attempt, const piece_t *piece,
         .full = part->rows == chunk_rows (self, part->table),
         .row = part->row,
         .rows = part->rows,
-        .address = space_alloc (self->space, part->bytes),
+        .address = space_alloc (self->space, part_payload (part)),
         .xxh3 = part->xxh3,
         .bytes = part->bytes,
+        .deflated = part->deflated,
     };
-    if (outfile_write (self->file, payload, part->bytes, held.address, err) < 0) {
-        space_free (self->space, held.address, part->bytes);
+    if (outfile_write (self->file, payload, part_payload (part), held.address, err) < 0) {
+        space_free (self->space, held.address, part_payload (part));
         return -1;
     }
     attempt->held[attempt->nheld++] = held;
@@ -147,7 +162,8 @@ int writer_pack (writer_t *self, index_row_t entry, const uint8_t *rows,
         if (!whole)
             entry.xxh3 = XXH3_64bits (rows, done * row_bytes);
         if (ledger_add_packed (self->ledger, &entry, place, err) < 0 ||
-            told_extent (self, entry.table, done, address + entry.offset, err) < 0)
+            told_extent (self, entry.table, done,
+                         (chunk_place_t){.address = address + entry.offset}, err) < 0)
             return -1;
         if (before + done == full &&
             ledger_fill (self->ledger, entry.table, place, err) < 0)
@@ -188,6 +204,25 @@ static int pack_part (writer_t *self, index_row_t entry, uint32_t table,
     return rc;
 }
 
+/* The rows of a held piece, from the file. */
+static int read_held (writer_t *self, const held_t *held, uint8_t *rows,
+                      sluice_error_t *err)
+{
+    if (!held->deflated)
+        return outfile_read (self->file, rows, held->bytes, held->address, err);
+    if (!self->codec && !(self->codec = codec_new (0, 0, err)))
+        return -1;
+    uint8_t *stored = malloc (held->deflated);
+    if (!stored)
+        return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    int rc = outfile_read (self->file, stored, held->deflated, held->address, err);
+    if (rc == 0)
+        rc = codec_inflate (self->codec, stored, held->deflated, rows, held->bytes,
+                            held->bytes / held->rows, err);
+    free (stored);
+    return rc;
+}
+
 /* Put one held piece into its table. *kept is set when its extent became part of
  * the table. */
 static int put_held (writer_t *self, index_row_t entry, const held_t *held, bool *kept,
@@ -203,16 +238,17 @@ static int put_held (writer_t *self, index_row_t entry, const held_t *held, bool
     if (*kept) {
         entry.start = chunks_full (chunks) * chunks_chunk_rows (chunks);
         entry.address = held->address;
-        entry.stored = chunks_chunk_bytes (chunks);
-        if (chunks_place (chunks, held->address, err) < 0 ||
-            told_extent (self, entry.table, held->rows, held->address, err) < 0)
+        entry.stored = held_stored (held);
+        chunk_place_t place = {held->address, held->deflated};
+        if (chunks_place (chunks, place, err) < 0 ||
+            told_extent (self, entry.table, held->rows, place, err) < 0)
             return -1;
         return ledger_add_full (self->ledger, &entry, err);
     }
     uint8_t *rows = malloc (held->bytes);
     if (!rows)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-    int rc = outfile_read (self->file, rows, held->bytes, held->address, err);
+    int rc = read_held (self, held, rows, err);
     if (rc == 0)
         rc = pack_part (self, entry, held->table, rows, held->bytes, err);
     free (rows);
@@ -311,7 +347,8 @@ static void free_held (writer_t *self, const attempt_t *attempt, const bool *kep
 {
     for (size_t i = 0; i < attempt->nheld; i++)
         if (!kept || !kept[i])
-            space_free (self->space, attempt->held[i].address, attempt->held[i].bytes);
+            space_free (self->space, attempt->held[i].address,
+                        held_stored (attempt->held + i));
 }
 
 static int take_done (writer_t *self, uint32_t node, const attempt_t *attempt,

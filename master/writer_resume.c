@@ -70,7 +70,8 @@ static int keep_chunk (work_t *work, const index_row_t *rows, size_t n,
     writer_t *self = work->writer;
     chunks_t *chunks = self->tables[rows[0].table].chunks;
     uint64_t place = chunks_full (chunks) * chunks_chunk_rows (chunks);
-    if (chunks_place (chunks, rows[0].address, err) < 0)
+    uint64_t stored = rows[0].stored < chunks_chunk_bytes (chunks) ? rows[0].stored : 0;
+    if (chunks_place (chunks, (chunk_place_t){rows[0].address, stored}, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
         index_row_t row = rows[i];
@@ -78,7 +79,7 @@ static int keep_chunk (work_t *work, const index_row_t *rows, size_t n,
         if (ledger_add_full (self->ledger, &row, err) < 0)
             return -1;
     }
-    work->kept[work->nkept++] = (kept_t){rows[0].address, chunks_chunk_bytes (chunks)};
+    work->kept[work->nkept++] = (kept_t){rows[0].address, rows[0].stored};
     return 0;
 }
 

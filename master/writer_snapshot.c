@@ -172,6 +172,7 @@ static int lay_about (writer_t *self, hid_t file, sluice_error_t *err)
         .late = late,
         .nlate = nlate,
         .resumed = self->taken.times,
+        .deflate = self->deflate,
         .identity = self->identity,
     };
     return snapshot_about (file, &about, err);
@@ -183,14 +184,16 @@ static int lay_objects (writer_t *self, const lay_t *lay, hid_t file, sluice_err
         return -1;
     for (uint32_t i = 0; i < self->nall; i++) {
         const wtable_t *table = self->tables + i;
+        uint32_t deflate = writer_deflates (self, i) ? self->deflate : 0;
         if (snapshot_chunks (file, lay->driver, table->name, table->type, table->chunks,
-                             err) < 0)
+                             deflate, err) < 0)
             return -1;
     }
     for (uint32_t i = 0; i < self->nall && self->indexed; i++) {
         const wtable_t *table = self->indexes + i;
-        if (i != self->ntables && snapshot_chunks (file, lay->driver, table->name,
-                                                   table->type, table->chunks, err) < 0)
+        if (i != self->ntables &&
+            snapshot_chunks (file, lay->driver, table->name, table->type, table->chunks,
+                             0, err) < 0)
             return -1;
     }
     for (size_t i = 0; i < NSYSTEM; i++) {
@@ -202,14 +205,14 @@ static int lay_objects (writer_t *self, const lay_t *lay, hid_t file, sluice_err
             .row_bytes = chunks_row_bytes (chunks),
             .chunk_rows = chunks_chunk_rows (chunks),
             .rows = lay->index_rows,
-            .full = chunks_addresses (chunks),
+            .full = chunks_places (chunks),
             .nfull = chunks_full (chunks),
             .tail = lay->tail,
             .ntail = lay->ntail,
         };
         int rc = i == INDEX ? snapshot_table (file, lay->driver, &ledger, err)
                             : snapshot_chunks (file, lay->driver, table->name,
-                                               table->type, chunks, err);
+                                               table->type, chunks, 0, err);
         if (rc < 0)
             return -1;
     }

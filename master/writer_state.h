@@ -21,6 +21,7 @@
 #include "master/outpath.h"
 #include "master/syncer.h"
 #include "master/writer.h"
+#include "proto/codec.h"
 
 enum { INDEX, TASKS, NODES, FAILURES, NSYSTEM };
 
@@ -70,6 +71,8 @@ struct writer {
     identity_t *identity;
     taken_t taken;
     uint64_t packed_max;
+    uint32_t deflate;
+    codec_t *codec; /* for the few that are decompressed; NULL: none was */
     bool unchecked;
     outpath_t *path;
     outfile_t *file;
@@ -127,6 +130,9 @@ int writer_constants (writer_t *self, sluice_error_t *err);
 int writer_pack (writer_t *self, index_row_t entry, const uint8_t *rows,
                  sluice_error_t *err);
 
+/* May chunks of this table, of the file, be compressed? */
+bool writer_deflates (const writer_t *self, uint32_t table);
+
 /* Make a table; `chunk_rows` 0: as is good for a small one. */
 int wtable_make (writer_t *self, wtable_t *table, const char *name,
                  const char *dtype_text, uint64_t chunk_rows, sluice_error_t *err);
@@ -151,7 +157,7 @@ void late_undo (writer_t *self, uint32_t nall);
 /* The task in hand is to be told of: forget the one before; rows of it went there;
  * what is to be told, with the tables from number `before` on; it holds. */
 void told_begin (writer_t *self);
-int told_extent (writer_t *self, uint32_t table, uint64_t rows, uint64_t address,
+int told_extent (writer_t *self, uint32_t table, uint64_t rows, chunk_place_t place,
                  sluice_error_t *err);
 told_t *told_make (writer_t *self, const piece_t *piece, uint32_t before,
                    sluice_error_t *err);

@@ -23,7 +23,7 @@ void writer_tell (writer_t *self)
     self->telling = true;
 }
 
-int told_extent (writer_t *self, uint32_t table, uint64_t rows, uint64_t address,
+int told_extent (writer_t *self, uint32_t table, uint64_t rows, chunk_place_t place,
                  sluice_error_t *err)
 {
     told_scratch_t *now = &self->telling_now;
@@ -31,8 +31,8 @@ int told_extent (writer_t *self, uint32_t table, uint64_t rows, uint64_t address
         return 0;
     extent_t *last = now->n ? now->extents + now->n - 1 : NULL;
     uint64_t row_bytes = chunks_row_bytes (self->tables[table].chunks);
-    if (last && last->table == table &&
-        last->address + last->rows * row_bytes == address) {
+    if (last && last->table == table && !last->deflated && !place.deflated &&
+        last->address + last->rows * row_bytes == place.address) {
         last->rows += rows;
         return 0;
     }
@@ -44,7 +44,7 @@ int told_extent (writer_t *self, uint32_t table, uint64_t rows, uint64_t address
         now->extents = grown;
         now->room = room;
     }
-    now->extents[now->n++] = (extent_t){table, rows, address};
+    now->extents[now->n++] = (extent_t){table, rows, place.address, place.deflated};
     return 0;
 }
 

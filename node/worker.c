@@ -17,8 +17,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "node/limits.h"
-#include "proto/segments.h"
+#include "proto/codec.h"
 #include "proto/folder.h"
+#include "proto/segments.h"
 
 typedef enum {
     SEGMENT_NONE = 0,
@@ -349,6 +350,11 @@ _Noreturn void worker_main (const worker_t *is)
              (!is->sealed || make_sealer (&self, &err) == 0)) {
         self.emitter = emitter_new (is->hello->tables, is->hello->ntables,
                                     is->hello->segment, &sink, &err);
+        uint32_t level = is->hello->deflate;
+        if (level > DEFLATE_LEVEL_MOST)
+            level = DEFLATE_LEVEL_MOST;
+        if (self.emitter && emitter_deflate (self.emitter, level, &err) < 0)
+            emitter_destroy (&self.emitter);
         if (self.emitter)
             context = task_new (self.emitter, is->hello->seed, is->scratch);
         if (self.emitter && !context)

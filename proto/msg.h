@@ -28,7 +28,7 @@
 #include "sluice/params.h"
 
 enum {
-    MSG_VERSION = 1,
+    MSG_VERSION = 2,
     RUN_BYTES = 16,
     MSG_MAX_BYTES = 4 << 20,    /* of one control message */
     MSG_MAX_REPORT = 256 << 10, /* of one from a node to a master */
@@ -99,6 +99,7 @@ typedef struct {    /* MSG_HELLO */
     uint64_t seed, items;
     uint64_t memory;  /* bytes per worker; 0: the node's default */
     uint32_t segment; /* bytes of a segment: the largest payload of a piece */
+    uint32_t deflate; /* workers compress chunks of tables: the level; 0: they do not */
     uint32_t cores_per_task;
     int32_t priority;
     size_t ntables;
@@ -197,6 +198,7 @@ typedef struct { /* MSG_BEGUN; a descriptor of the output comes along */
 typedef struct { /* rows of a table that lie behind each other */
     uint32_t table;
     uint64_t rows, address;
+    uint64_t deflated; /* they are compressed to so many bytes (proto/codec.h); 0: not */
 } extent_t;
 
 typedef struct { /* a table that the plan does not declare */

@@ -7,12 +7,13 @@
 #include <msgpack.h>
 #include <string.h>
 
+#include "proto/codec.h"
 #include "proto/msgpack_read.h"
 #include "proto/text.h"
 
 enum {
     FIELDS = 16,
-    PART_FIELDS = 5,
+    PART_FIELDS = 7,
     LATE_FIELDS = 4,
     /* where the fields of fixed width lie, behind the head of the array and `run` */
     EPOCH_AT = 3 + 2 + RUN_BYTES + 9 + 1,
@@ -71,6 +72,9 @@ size_t piece_encode (const piece_t *piece, uint8_t *out)
     if (piece->nparts > PIECE_MAX_PARTS || piece->payload > UINT32_MAX ||
         !late_fits (piece))
         return 0;
+    for (size_t i = 0; i < piece->nparts; i++)
+        if (piece->parts[i].deflated && piece->nparts > 1)
+            return 0;
     header_t header = {.out = out};
     msgpack_packer pack;
     msgpack_packer_init (&pack, &header, append);
@@ -93,6 +97,8 @@ size_t piece_encode (const piece_t *piece, uint8_t *out)
         msgpack_pack_uint64 (&pack, part->rows);
         msgpack_pack_uint64 (&pack, part->bytes);
         msgpack_pack_uint64 (&pack, part->xxh3);
+        msgpack_pack_uint64 (&pack, part->deflated);
+        msgpack_pack_uint64 (&pack, part->deflated_xxh3);
     }
     msgpack_pack_array (&pack, piece->nlate);
     for (size_t i = 0; i < piece->nlate; i++) {
@@ -197,7 +203,9 @@ static bool get_part (mp_cursor_t *in, part_t *part)
            get_number (in, UINT64_MAX, &part->row) &&
            get_number (in, UINT64_MAX, &part->rows) &&
            get_number (in, UINT32_MAX, &part->bytes) &&
-           get_number (in, UINT64_MAX, &part->xxh3);
+           get_number (in, UINT64_MAX, &part->xxh3) &&
+           get_number (in, UINT32_MAX, &part->deflated) &&
+           get_number (in, UINT64_MAX, &part->deflated_xxh3);
 }
 
 /* A text with its NUL, of at most *left bytes, which it takes away. */
@@ -306,7 +314,11 @@ static int check (const piece_t *piece, uint64_t payload_bytes, sluice_error_t *
             return wrong (err, "a part that is not whole rows");
         if (part->row > UINT64_MAX - part->rows)
             return wrong (err, "a part beyond the last row");
-        sum += part->bytes;
+        if (part->deflated ? !codec_possible (part->deflated, part->bytes) ||
+                                 piece->nparts != 1 || piece->kind == PIECE_DONE
+                           : part->deflated_xxh3 != 0)
+            return wrong (err, "a part that cannot be compressed like that");
+        sum += part_payload (part);
     }
     if (sum != piece->payload)
         return wrong (err, "parts that are not the payload");

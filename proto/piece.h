@@ -11,7 +11,8 @@
  *    parts, late, digest, seconds, cpu, rss, payload]
  *
  * The payload is the rows of the parts, one part behind the other, rows as
- * they lie in memory (packed dtype of the table).
+ * they lie in memory (packed dtype of the table); or, of a DATA piece that is a whole
+ * chunk, what the worker has compressed them to (proto/codec.h).
  *
  * Two kinds:
  *   DATA   one part: rows of one table, of a task that goes on
@@ -60,8 +61,11 @@ typedef struct {
     uint32_t table;
     uint64_t row; /* rows of this table that this attempt sent before */
     uint64_t rows;
-    uint64_t bytes; /* in the payload */
+    uint64_t bytes; /* of these */
     uint64_t xxh3;  /* XXH3-64 of those bytes */
+    /* Compressed: bytes in the payload, fewer than `bytes`, and the XXH3-64 of these. 0:
+     * as they are. */
+    uint64_t deflated, deflated_xxh3;
 } part_t;
 
 /* A table that was met late. */
@@ -92,10 +96,16 @@ typedef struct {
     uint64_t payload;             /* bytes of the payload frame */
 } piece_t;
 
+/* Bytes of the payload that are this part. */
+static inline uint64_t part_payload (const part_t *part)
+{
+    return part->deflated ? part->deflated : part->bytes;
+}
+
 /* Encode the header of a piece into `out` (PIECE_MAX_HEADER bytes); returns
  * its length, which does not depend on token, epoch, position and kind. 0 if it
  * has more parts, late tables or bytes of their names and dtypes (with a NUL each)
- * than there can be, or its payload 4 GiB. */
+ * than there can be, its payload 4 GiB, or several parts and one of them compressed. */
 size_t piece_encode (const piece_t *piece, uint8_t *out);
 
 /* Set in an encoded header what is known only when it is pushed. */

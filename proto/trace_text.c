@@ -252,6 +252,8 @@ static void print_part (printer_t *self, const part_t *part)
     print_number (self, "row", part->row);
     print_number (self, "rows", part->rows);
     print_number (self, "bytes", part->bytes);
+    if (part->deflated)
+        print_number (self, "deflated", part->deflated);
     begin_field (self, "xxh3");
     fprintf (self->out, self->json ? "\"%016" PRIx64 "\"" : "%016" PRIx64, part->xxh3);
     fputc ('}', self->out);

@@ -27,7 +27,7 @@ SMALL = os.environ.get('SLUICE_TEST_SCALE') == 'small'
 FIELDS = ('run token epoch position kind task attempt first stop parts late digest seconds '
           'cpu rss payload')
 Piece = collections.namedtuple('Piece', FIELDS)
-Part = collections.namedtuple('Part', 'table row rows bytes xxh3')
+Part = collections.namedtuple('Part', 'table row rows bytes xxh3 deflated deflated_xxh3')
 DATA, DONE, EMPTY = range(3)
 TASK_ITEMS = 40
 
@@ -96,6 +96,7 @@ class Attempt:
             size = DTYPES[number].itemsize
             assert part.row * size == len(self.rows[number])
             assert part.rows * size == part.bytes > 0
+            assert part.deflated == part.deflated_xxh3 == 0
             self.rows[number] += piece.payload[at:at + part.bytes]
             at += part.bytes
         assert at == len(piece.payload)

@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput (const uint8_t *data, size_t n)
         abort ();
     uint64_t sum = 0;
     for (size_t i = 0; i < piece.nparts; i++)
-        sum += piece.parts[i].bytes;
+        sum += part_payload (&piece.parts[i]);
     if (piece.nparts > PIECE_MAX_PARTS || (piece.kind != PIECE_EMPTY && sum != payload))
         abort ();
     if (piece.kind != PIECE_EMPTY &&

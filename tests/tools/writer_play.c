@@ -215,7 +215,7 @@ static int bench (const char *path, uint64_t mib, uint64_t every, bool unchecked
         item_rows_t counts = {0, i, i + 1, 65536};
         piece.kind = PIECE_DONE;
         piece.parts[0] =
-            (part_t){1, 0, 1, sizeof counts, XXH3_64bits (&counts, sizeof counts)};
+            (part_t){1, 0, 1, sizeof counts, XXH3_64bits (&counts, sizeof counts), 0, 0};
         piece.payload = sizeof counts;
         if (rc == 0)
             rc = writer_piece (writer, 0, &piece, &counts, &err);

@@ -84,8 +84,11 @@ static inline int play_send (player_t *self, unsigned table, sluice_error_t *err
     uint64_t bytes = self->n[table] * play_row_bytes[table];
     self->piece.kind = PIECE_DATA;
     self->piece.nparts = 1;
-    self->piece.parts[0] = (part_t){table, self->sent[table], self->n[table], bytes,
-                                    XXH3_64bits (self->rows[table], bytes)};
+    self->piece.parts[0] = (part_t){.table = table,
+                                    .row = self->sent[table],
+                                    .rows = self->n[table],
+                                    .bytes = bytes,
+                                    .xxh3 = XXH3_64bits (self->rows[table], bytes)};
     self->piece.payload = bytes;
     self->sent[table] += self->n[table];
     self->n[table] = 0;
@@ -149,7 +152,11 @@ static inline int play_done (player_t *self, sluice_error_t *err)
         payload = realloc (payload, bytes + n);
         memcpy (payload + bytes, self->rows[t], n);
         self->piece.parts[self->piece.nparts++] =
-            (part_t){t, self->sent[t], self->n[t], n, XXH3_64bits (self->rows[t], n)};
+            (part_t){.table = t,
+                     .row = self->sent[t],
+                     .rows = self->n[t],
+                     .bytes = n,
+                     .xxh3 = XXH3_64bits (self->rows[t], n)};
         bytes += n;
     }
     self->piece.payload = bytes;

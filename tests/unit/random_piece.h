@@ -29,7 +29,12 @@ static inline void random_piece (random_t *r, piece_t *piece)
         part->rows = 1 + random_below (r, 10000);
         part->bytes = part->rows * (1 + random_below (r, 100));
         part->xxh3 = random_number (r);
-        piece->payload += part->bytes;
+        if (piece->kind != PIECE_DONE && piece->nparts == 1 && part->bytes > 1 &&
+            random_below (r, 2)) {
+            part->deflated = part->bytes - 1 - random_below (r, part->bytes / 2);
+            part->deflated_xxh3 = random_number (r);
+        }
+        piece->payload += part_payload (part);
     }
     static const char *const names[] = {"", "t", "deep/m\xc3\xbcll"},
                              *const dtypes[] = {"", "|u1", "{item:<u8, x:(3)<f8}"};

@@ -58,7 +58,7 @@ static void put (place_t *p, uint32_t table, const uint8_t *rows, uint64_t n,
         p->end += draw (50);
         cr_assert_eq (pwrite (fileno (p->file), rows, part * bytes, (off_t) p->end),
                       (ssize_t) (part * bytes));
-        cr_assert_eq (extents_add (p->extents, table, part, p->end, &err), 0);
+        cr_assert_eq (extents_add (p->extents, table, part, p->end, 0, &err), 0);
         p->end += part * bytes;
         rows += part * bytes;
         n -= part;
@@ -166,20 +166,21 @@ Test (extents, what_cannot_be_right_is_refused)
 {
     place_t p;
     open_place (&p);
-    cr_expect_eq (extents_add (p.extents, 5, 1, 0, &err), -1);
-    cr_expect_eq (extents_add (p.extents, 0, UINT64_MAX / 8, UINT64_MAX / 2, &err), -1);
-    cr_expect_eq (extents_add (p.extents, 0, UINT64_MAX / 2, 0, &err), -1);
+    cr_expect_eq (extents_add (p.extents, 5, 1, 0, 0, &err), -1);
+    cr_expect_eq (extents_add (p.extents, 0, UINT64_MAX / 8, UINT64_MAX / 2, 0, &err),
+                  -1);
+    cr_expect_eq (extents_add (p.extents, 0, UINT64_MAX / 2, 0, 0, &err), -1);
     /* More rows counted than there are. */
     count_t count = {0, 0, 10, 3};
     cr_assert_eq (pwrite (fileno (p.file), &count, sizeof count, 0), sizeof count);
-    cr_assert_eq (extents_add (p.extents, COUNTS, 1, 0, &err), 0);
-    cr_assert_eq (extents_add (p.extents, 0, 5, 100, &err), 0);
+    cr_assert_eq (extents_add (p.extents, COUNTS, 1, 0, 0, &err), 0);
+    cr_assert_eq (extents_add (p.extents, 0, 5, 100, 0, &err), 0);
     cr_expect_eq (extents_items (p.extents, 0, 10, &err), -1);
     cr_expect_eq (err.code, SLUICE_EPROTO);
     /* Rows that are not in the file. */
     extents_clear (p.extents);
-    cr_assert_eq (extents_add (p.extents, COUNTS, 1, 0, &err), 0);
-    cr_assert_eq (extents_add (p.extents, 0, 30, 1 << 20, &err), 0);
+    cr_assert_eq (extents_add (p.extents, COUNTS, 1, 0, 0, &err), 0);
+    cr_assert_eq (extents_add (p.extents, 0, 30, 1 << 20, 0, &err), 0);
     cr_assert_eq (extents_items (p.extents, 0, 10, &err), 0);
     uint8_t rows[30 * 8];
     cr_expect_eq (extents_read (p.extents, 0, 0, 30, rows, &err), -1);

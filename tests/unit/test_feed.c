@@ -35,7 +35,7 @@ static void send_result (feed_t *feed, uint64_t task, size_t extents)
     result.nextents = extents;
     result.extents = calloc (extents + 1, sizeof *result.extents);
     for (size_t i = 0; i < extents; i++)
-        result.extents[i] = (extent_t){0, 1 + i, 1 << 20};
+        result.extents[i] = (extent_t){0, 1 + i, 1 << 20, 0};
     feed_result (feed, &result);
 }
 

@@ -262,9 +262,10 @@ static void make_late (const char *where, const char *order)
                          .nlate = 1};
         memcpy (piece.run, play_run, RUN_BYTES);
         piece.late[0] = (late_t){7, item, name, "|u1"};
-        piece.parts[0] = (part_t){7, 0, 1, 1, XXH3_64bits (payload, 1)};
-        piece.parts[1] =
-            (part_t){0, 0, 1, sizeof count, XXH3_64bits (&count, sizeof count)};
+        piece.parts[0] =
+            (part_t){.table = 7, .rows = 1, .bytes = 1, .xxh3 = XXH3_64bits (payload, 1)};
+        piece.parts[1] = (part_t){
+            .rows = 1, .bytes = sizeof count, .xxh3 = XXH3_64bits (&count, sizeof count)};
         item_hash_begin (hash, name, item);
         item_hash_rows (hash, payload, 1);
         item_hash_end (hash, piece.digest);

@@ -106,6 +106,8 @@ Test (piece, the_largest_header_fits)
     piece.attempt = UINT32_MAX;
     piece.payload = UINT32_MAX;
     memset (piece.parts, 0xff, sizeof piece.parts);
+    for (size_t i = 0; i < PIECE_MAX_PARTS; i++)
+        piece.parts[i].deflated = piece.parts[i].deflated_xxh3 = 0;
     uint8_t header[PIECE_MAX_HEADER];
     cr_expect_gt (piece_encode (&piece, header), PIECE_MAX_PARTS * 40);
     piece.nparts++;
@@ -201,6 +203,39 @@ static int decodes (const piece_t *piece, uint64_t payload)
     piece_t back;
     size_t n = piece_encode (piece, header);
     return piece_decode (header, n, payload, &back, &err);
+}
+
+Test (piece, only_a_chunk_of_its_own_is_compressed)
+{
+    piece_t good = {
+        .kind = PIECE_DATA, .attempt = 1, .stop = 3, .nparts = 1, .payload = 1000};
+    good.parts[0] = (part_t){.rows = 1000,
+                             .bytes = 16000,
+                             .xxh3 = 7,
+                             .deflated = 1000,
+                             .deflated_xxh3 = UINT64_MAX};
+    cr_expect_eq (decodes (&good, 1000), 0, "%s", err.text);
+    cr_expect_eq (decodes (&good, 999), -1, "another payload came");
+    cr_expect_eq (part_payload (&good.parts[0]), 1000);
+
+    piece_t bad = good;
+    bad.payload = bad.parts[0].deflated = 16000;
+    cr_expect_eq (decodes (&bad, 16000), -1, "as many bytes as before");
+    bad.payload = bad.parts[0].deflated = 15;
+    cr_expect_eq (decodes (&bad, 15), -1, "fewer than deflate can");
+    bad = good;
+    bad.parts[0].deflated = 0;
+    bad.payload = 16000;
+    cr_expect_eq (decodes (&bad, 16000), -1, "the hash of nothing");
+    bad = good;
+    bad.kind = PIECE_DONE;
+    cr_expect_eq (decodes (&bad, 1000), -1, "a tail");
+    bad.kind = PIECE_EMPTY;
+    cr_expect_eq (decodes (&bad, 3), 0, "one that was dropped says what it was");
+    bad = good;
+    bad.nparts = 2;
+    uint8_t header[PIECE_MAX_HEADER];
+    cr_expect_eq (piece_encode (&bad, header), 0, "two parts");
 }
 
 Test (piece, parts_must_tile_the_payload)

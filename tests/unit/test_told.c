@@ -71,7 +71,7 @@ static void check_task (extents_t *extents, const msg_result_t *r, uint64_t most
     extents_clear (extents);
     for (size_t i = 0; i < r->nextents; i++)
         cr_assert_eq (extents_add (extents, r->extents[i].table, r->extents[i].rows,
-                                   r->extents[i].address, &err),
+                                   r->extents[i].address, r->extents[i].deflated, &err),
                       0);
     for (uint64_t item = r->first; item < r->stop;) {
         uint64_t stop = item + most < r->stop ? item + most : r->stop;

@@ -269,8 +269,8 @@ Test (writer, refuses_row_counts_that_cannot_be_right)
         piece.kind = PIECE_DONE;
         piece.nparts = 2;
         piece.payload = sizeof payload;
-        piece.parts[1] =
-            (part_t){3, 0, 2, sizeof wrong[0], XXH3_64bits (wrong[i], sizeof wrong[0])};
+        piece.parts[1] = (part_t){
+            3, 0, 2, sizeof wrong[0], XXH3_64bits (wrong[i], sizeof wrong[0]), 0, 0};
         cr_assert_eq (writer_piece (writer, 0, &piece, payload, &err), -1, "%zu", i);
         cr_assert_eq (err.code, SLUICE_EPROTO, "%zu: %s", i, err.text);
     }
@@ -486,7 +486,8 @@ Test (writer, keeps_to_a_rate)
     uint8_t payload[8000] = {0};
     for (uint64_t i = 0; i < 100; i++) {
         piece_t piece = sample (1);
-        piece.parts[0] = (part_t){0, i * 500, 500, 8000, XXH3_64bits (payload, 8000)};
+        piece.parts[0] =
+            (part_t){0, i * 500, 500, 8000, XXH3_64bits (payload, 8000), 0, 0};
         piece.payload = 8000;
         cr_assert_eq (writer_piece (writer, 0, &piece, payload, &err), 0, "%s", err.text);
     }
@@ -520,9 +521,14 @@ Test (writer, packs_many_small_results_and_limits_memory)
                          .nparts = 2,
                          .payload = sizeof payload};
         memcpy (piece.run, play_run, RUN_BYTES);
-        piece.parts[0] = (part_t){0, 0, 1, 8, XXH3_64bits (&payload.row, 8)};
-        piece.parts[1] = (part_t){1, 0, 1, sizeof (item_rows_t),
-                                  XXH3_64bits (&payload.items, sizeof (item_rows_t))};
+        piece.parts[0] = (part_t){0, 0, 1, 8, XXH3_64bits (&payload.row, 8), 0, 0};
+        piece.parts[1] = (part_t){1,
+                                  0,
+                                  1,
+                                  sizeof (item_rows_t),
+                                  XXH3_64bits (&payload.items, sizeof (item_rows_t)),
+                                  0,
+                                  0};
         item_hash_begin (hash, "t", i);
         item_hash_rows (hash, &payload.row, 8);
         item_hash_end (hash, piece.digest);
@@ -734,8 +740,8 @@ Test (writer, fails_a_task_whose_table_cannot_be)
                          .nlate = 1};
         memcpy (piece.run, play_run, RUN_BYTES);
         piece.late[0] = (late_t){PLAY_TABLES + 9, 20 + i, bad[i].name, bad[i].dtype};
-        piece.parts[0] =
-            (part_t){PLAY_TABLES + 9, 0, 1, sizeof row, XXH3_64bits (&row, sizeof row)};
+        piece.parts[0] = (part_t){
+            PLAY_TABLES + 9, 0, 1, sizeof row, XXH3_64bits (&row, sizeof row), 0, 0};
         cr_expect_eq (writer_piece (writer, 0, &piece, &row, &err), -1);
         cr_expect_eq (err.code, SLUICE_EFAILED, "%s: %s", bad[i].name, err.text);
         cr_expect_eq (writer_blamed (writer), 20 + i);
@@ -786,8 +792,8 @@ Test (writer, makes_no_table_for_a_piece_that_found_no_space)
                      .payload = 131072 * 8};
     memcpy (piece.run, play_run, RUN_BYTES);
     piece.late[0] = (late_t){PLAY_TABLES + 2, 0, "a", "<u8"};
-    piece.parts[0] =
-        (part_t){PLAY_TABLES + 2, 0, 131072, 131072 * 8, XXH3_64bits (rows, 131072 * 8)};
+    piece.parts[0] = (part_t){
+        PLAY_TABLES + 2, 0, 131072, 131072 * 8, XXH3_64bits (rows, 131072 * 8), 0, 0};
     struct rlimit old, small;
     getrlimit (RLIMIT_FSIZE, &old);
     small = old;
@@ -808,8 +814,8 @@ Test (writer, makes_no_table_for_a_piece_that_found_no_space)
     piece.nlate = 0;
     piece.nparts = 2;
     piece.parts[0].row = 131072;
-    piece.parts[1] =
-        (part_t){PLAY_TABLES, 0, 1, sizeof count, XXH3_64bits (&count, sizeof count)};
+    piece.parts[1] = (part_t){
+        PLAY_TABLES, 0, 1, sizeof count, XXH3_64bits (&count, sizeof count), 0, 0};
     piece.payload += sizeof count;
     setrlimit (RLIMIT_FSIZE, &small);
     cr_expect_eq (writer_piece (writer, 0, &piece, payload, &err), -1);
