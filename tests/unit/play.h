@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "master/writer.h"
+#include "proto/codec.h"
 #include "proto/xxh3.h"
 
 enum { PLAY_TABLES = 3, PLAY_ROW_MOST = 16 };
@@ -66,6 +67,7 @@ typedef struct {
     void *arg;
     unsigned short_every; /* send a short piece each so many items; 0: never */
     bool no_done;         /* the worker dies before its last piece */
+    codec_t *codec;       /* whole chunks are compressed by it; NULL: they are not */
     /* own */
     piece_t piece;
     uint8_t *rows[PLAY_TABLES + 1];
@@ -89,7 +91,13 @@ static inline int play_send (player_t *self, unsigned table, sluice_error_t *err
                                     .rows = self->n[table],
                                     .bytes = bytes,
                                     .xxh3 = XXH3_64bits (self->rows[table], bytes)};
-    self->piece.payload = bytes;
+    part_t *part = &self->piece.parts[0];
+    if (self->codec && table < PLAY_TABLES && self->n[table] == play_chunk_rows (table))
+        part->deflated =
+            codec_deflate (self->codec, self->rows[table], bytes, play_row_bytes[table]);
+    if (part->deflated)
+        part->deflated_xxh3 = XXH3_64bits (self->rows[table], part->deflated);
+    self->piece.payload = part_payload (part);
     self->sent[table] += self->n[table];
     self->n[table] = 0;
     return self->put (self->arg, &self->piece, self->rows[table], err);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "calc/emitter.h"
+#include "proto/codec.h"
 #include "proto/xxh3.h"
 
 enum { MOST_SEGMENTS = 8, MOST_TABLES = 5 };
@@ -78,6 +79,26 @@ static void check_part (box_t *box, const piece_t *piece, const part_t *part,
                (size_t) part->bytes);
 }
 
+static unsigned all_deflated; /* parts that were */
+
+/* The rows of a part that was compressed, which only whole chunks are. */
+static uint8_t *open_part (box_t *box, const part_t *part, const uint8_t *data)
+{
+    sluice_error_t err = {0};
+    uint8_t *rows = malloc ((size_t) part->bytes);
+    codec_t *codec = codec_new (0, 0, &err);
+    cr_assert_lt (part->table, box->ntables);
+    cr_assert_eq (part->bytes, box->chunk[part->table]);
+    cr_assert_eq (part->deflated_xxh3, XXH3_64bits (data, (size_t) part->deflated));
+    cr_assert_eq (codec_inflate (codec, data, (size_t) part->deflated, rows,
+                                 (size_t) part->bytes,
+                                 (size_t) box->row_bytes[part->table], &err),
+                  0, "%s", err.text);
+    codec_destroy (&codec);
+    all_deflated++;
+    return rows;
+}
+
 static int box_put (void *arg, uint32_t handle, const piece_t *piece)
 {
     box_t *box = arg;
@@ -92,8 +113,11 @@ static int box_put (void *arg, uint32_t handle, const piece_t *piece)
     cr_assert_eq (box->done, 0, "a piece behind DONE");
     uint64_t at = 0;
     for (size_t p = 0; p < piece->nparts; p++) {
-        check_part (box, piece, &piece->parts[p], box->segment[i] + at);
-        at += piece->parts[p].bytes;
+        const part_t *part = &piece->parts[p];
+        uint8_t *rows = part->deflated ? open_part (box, part, box->segment[i]) : NULL;
+        check_part (box, piece, part, rows ? rows : box->segment[i] + at);
+        free (rows);
+        at += part_payload (part);
     }
     cr_assert_eq (at, piece->payload);
     if (piece->kind == PIECE_DONE)
@@ -173,11 +197,14 @@ static void box_destroy (box_t *box)
     free (box);
 }
 
+static uint32_t level; /* that emitters compress with */
+
 static emitter_t *start (box_t *box, const table_t *tables)
 {
     sluice_error_t err;
     emitter_t *emitter = emitter_new (tables, box->ntables, box->bytes, &box->sink, &err);
     cr_assert_not_null (emitter, "%s", err.text);
+    cr_assert_eq (emitter_deflate (emitter, level, &err), 0);
     return emitter;
 }
 
@@ -416,6 +443,22 @@ Test (emitter, room_is_refused_as_rows_are)
     cr_assert_str_empty (emitter_error (emitter));
     emitter_destroy (&emitter);
     box_destroy (box);
+}
+
+/* Compressed chunks have the same rows, of the same digest, and need no segment more. */
+Test (emitter, compresses_whole_chunks)
+{
+    uint8_t plain[DIGEST_BYTES], deflated[DIGEST_BYTES];
+    for (size_t segments = 1; segments <= 6; segments += 5) {
+        level = 0;
+        run_cut (3, several, MOST_TABLES, (unsigned) segments, 200, 50, plain);
+        cr_assert_eq (all_deflated, 0);
+        level = 1;
+        run_cut (3, several, MOST_TABLES, (unsigned) segments, 200, 50, deflated);
+        cr_assert_arr_eq (plain, deflated, DIGEST_BYTES);
+        cr_assert_gt (all_deflated, 0);
+        all_deflated = 0;
+    }
 }
 
 /* ---- pieces ------------------------------------------------------------- */

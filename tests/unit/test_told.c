@@ -33,6 +33,8 @@ static void teardown (void)
 
 TestSuite (told, .init = setup, .fini = teardown);
 
+static uint32_t level; /* chunks are compressed with this one; 0: they are not */
+
 static writer_t *make (bool nameless)
 {
     plan.items = ITEMS;
@@ -42,6 +44,7 @@ static writer_t *make (bool nameless)
                                                        .run = play_run,
                                                        .job = "j",
                                                        .kernel = "k",
+                                                       .deflate = level,
                                                        .plan = &plan,
                                                        .nameless = nameless},
                                    &err);
@@ -58,10 +61,14 @@ static int put (void *arg, const piece_t *piece, const void *payload, sluice_err
 static void play (writer_t *writer, uint64_t task, uint64_t first, uint64_t stop,
                   unsigned short_every, bool no_done)
 {
-    player_t player = {
-        .put = put, .arg = writer, .short_every = short_every, .no_done = no_done};
+    player_t player = {.put = put,
+                       .arg = writer,
+                       .short_every = short_every,
+                       .no_done = no_done,
+                       .codec = level ? codec_new (level, 1 << 16, &err) : NULL};
     cr_assert_eq (play_task (&player, task, 1, first, stop, &err), 0, "%s", err.text);
     play_clear (&player);
+    codec_destroy (&player.codec);
 }
 
 /* All rows of the task, `most` items at a time. */
@@ -157,6 +164,12 @@ static void run (bool nameless)
 
 Test (told, rows_are_where_they_are_said_to_be)
 {
+    run (false);
+}
+
+Test (told, compressed_rows_are_said_to_be)
+{
+    level = 6;
     run (false);
 }
 

@@ -35,6 +35,8 @@ static void teardown (void)
 TestSuite (writer, .init = setup, .fini = teardown);
 
 static sluice_plan_t plan;
+static piece_t sample (uint64_t task);
+static uint32_t level; /* chunks are compressed with this one; 0: they are not */
 
 static writer_t *make (const char *where, bool force, sluice_error_t *err)
 {
@@ -47,6 +49,7 @@ static writer_t *make (const char *where, bool force, sluice_error_t *err)
                                 .run = play_run,
                                 .job = "j",
                                 .kernel = "k",
+                                .deflate = level,
                                 .plan = &plan};
     return writer_new (&options, err);
 }
@@ -67,10 +70,14 @@ static int put (void *arg, const piece_t *piece, const void *payload, sluice_err
 static int play (writer_t *writer, uint64_t task, uint64_t first, uint64_t stop,
                  unsigned short_every, bool no_done, sluice_error_t *err)
 {
-    player_t player = {
-        .put = put, .arg = writer, .short_every = short_every, .no_done = no_done};
+    player_t player = {.put = put,
+                       .arg = writer,
+                       .short_every = short_every,
+                       .no_done = no_done,
+                       .codec = level ? codec_new (level, 1 << 16, err) : NULL};
     int rc = play_task (&player, task, 1, first, stop, err);
     play_clear (&player);
+    codec_destroy (&player.codec);
     return rc;
 }
 
@@ -91,7 +98,7 @@ Test (writer, makes_a_whole_file_from_the_start)
     check (path, "running", 0);
 }
 
-Test (writer, has_finished_tasks_after_a_snapshot_and_all_at_the_end)
+static void play_all (void)
 {
     sluice_error_t err = {0};
     writer_t *writer = make_here ();
@@ -117,6 +124,127 @@ Test (writer, has_finished_tasks_after_a_snapshot_and_all_at_the_end)
     cr_assert_eq (check_file (path, &report, &err), 0);
     cr_assert_arr_eq (report.digest, digest, DIGEST_BYTES);
     cr_assert_eq (report.rows, totals.rows);
+    cr_assert (level ? totals.stored < totals.bytes : totals.stored == totals.bytes);
+}
+
+Test (writer, has_finished_tasks_after_a_snapshot_and_all_at_the_end)
+{
+    play_all ();
+}
+
+Test (writer, takes_compressed_chunks_as_they_come)
+{
+    level = 6;
+    play_all ();
+}
+
+/* A chunk that has to be packed after all, since the open one has its place, is
+ * decompressed. What a member sends that is none costs it the attempt. */
+Test (writer, packs_a_compressed_chunk_if_it_must)
+{
+    sluice_error_t err = {0};
+    level = 1;
+    plan.items = 1000;
+    writer_t *writer = make_here ();
+    enum { TABLE = 2, CHUNK = 1000, ROW = 8, BAD = 599, SMALL = 700 };
+    codec_t *codec = codec_new (level, CHUNK * ROW, &err);
+    uint8_t rows[CHUNK * ROW], bad[CHUNK * ROW];
+    struct {
+        uint8_t row[ROW];
+        item_rows_t items;
+    } __attribute__ ((packed)) last;
+    item_hash_t *hash = item_hash_new ();
+    for (uint64_t i = 0; i < SMALL; i++) {
+        piece_t piece = {.kind = PIECE_DONE,
+                         .task = i,
+                         .attempt = 1,
+                         .first = i,
+                         .stop = i + 1,
+                         .nparts = 2,
+                         .payload = sizeof last};
+        memcpy (piece.run, play_run, RUN_BYTES);
+        memset (last.row, (int) i, ROW);
+        last.items = (item_rows_t){TABLE, i, i + 1, 1};
+        /* now and then a chunk before it, one of which is not what it should be */
+        bool large = i % 100 == 99, wrong = i == BAD;
+        if (large) {
+            memset (rows, (int) i, sizeof rows);
+            part_t part = {.table = TABLE,
+                           .rows = CHUNK,
+                           .bytes = sizeof rows,
+                           .xxh3 = XXH3_64bits (rows, sizeof rows)};
+            memcpy (bad, rows, sizeof rows);
+            part.deflated = codec_deflate (codec, bad, sizeof bad, ROW);
+            cr_assert_gt (part.deflated, 0);
+            if (wrong)
+                bad[part.deflated / 2] ^= 0x55;
+            part.deflated_xxh3 = XXH3_64bits (bad, part.deflated);
+            piece_t data = piece;
+            data.kind = PIECE_DATA;
+            data.nparts = 1;
+            data.parts[0] = part;
+            data.payload = part.deflated;
+            cr_assert_eq (writer_piece (writer, 0, &data, bad, &err), 0, "%s", err.text);
+            last.items.rows += CHUNK;
+        }
+        item_hash_begin (hash, play_tables[TABLE].name, i);
+        item_hash_rows (hash, rows, large ? sizeof rows : 0);
+        item_hash_rows (hash, last.row, ROW);
+        item_hash_end (hash, piece.digest);
+        piece.parts[0] = (part_t){.table = TABLE,
+                                  .row = large ? CHUNK : 0,
+                                  .rows = 1,
+                                  .bytes = ROW,
+                                  .xxh3 = XXH3_64bits (last.row, ROW)};
+        piece.parts[1] = (part_t){.table = PLAY_TABLES,
+                                  .rows = 1,
+                                  .bytes = sizeof last.items,
+                                  .xxh3 = XXH3_64bits (&last.items, sizeof last.items)};
+        int rc = writer_piece (writer, 0, &piece, &last, &err);
+        cr_assert_eq (rc, wrong ? -1 : 0, "%u: %s", (unsigned) i, err.text);
+        cr_assert (!wrong || err.code == SLUICE_EPROTO);
+        if (wrong)
+            writer_drop (writer, i, 1);
+    }
+    writer_totals_t totals;
+    writer_totals (writer, &totals);
+    cr_expect_eq (totals.tasks, SMALL - 1);
+    cr_assert_eq (writer_finish (writer, "failed", &err), 0, "%s", err.text);
+    writer_destroy (&writer);
+    check (path, "failed", SMALL - 1);
+    item_hash_destroy (&hash);
+    codec_destroy (&codec);
+}
+
+Test (writer, refuses_compressed_pieces_that_cannot_be)
+{
+    sluice_error_t err = {0};
+    uint8_t payload[8000] = {0};
+    for (unsigned i = 0; i < 6; i++) {
+        level = i == 0 ? 0 : 3;
+        writer_t *writer = make_here ();
+        piece_t piece = sample (1); /* a whole chunk */
+        piece.parts[0] = (part_t){.rows = 500,
+                                  .bytes = 8000,
+                                  .deflated = 100,
+                                  .deflated_xxh3 = XXH3_64bits (payload, 100)};
+        piece.payload = 100;
+        if (i == 1)
+            piece.parts[0].rows = 499, piece.parts[0].bytes = 7984;
+        if (i == 2)
+            piece.parts[0].table = PLAY_TABLES, piece.parts[0].rows = 250,
+            piece.parts[0].bytes = 250 * sizeof (item_rows_t);
+        if (i == 3)
+            piece.parts[0].deflated_xxh3 ^= 1;
+        if (i == 4)
+            piece.payload = 99;
+        if (i == 5)
+            piece.kind = PIECE_DONE;
+        cr_expect_eq (writer_piece (writer, 0, &piece, payload, &err), -1, "%u", i);
+        cr_expect_eq (err.code, SLUICE_EPROTO, "%u: %s", i, err.text);
+        writer_destroy (&writer);
+        unlink (path);
+    }
 }
 
 Test (writer, keeps_the_file_small_when_attempts_die)
