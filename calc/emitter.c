@@ -17,7 +17,9 @@ enum {
     /* Counts of rows wait here, so that a small task needs no segment for them. */
     STAGE_ROWS = 256,
     PAGE = 4096,
-    ERROR_TEXT = 400
+    ERROR_TEXT = 400,
+    /* Chunks in a row that are not tried since others did not get smaller; 2^n - 1. */
+    MOST_SKIPPED = 15
 };
 
 /* What is known of one table: of the job's, of the counts of rows, and of one that
@@ -40,6 +42,9 @@ typedef struct {
     bool rows;           /* it has rows */
     bool due;            /* and no piece has named it yet */
     uint64_t first_item; /* that has rows of it */
+    /* chunks that are not to be compressed, as many as were not for the last one that
+     * it was not worth it for */
+    unsigned skip, skipped;
 } stream_t;
 
 struct emitter {
@@ -255,15 +260,22 @@ static void name_late (emitter_t *self)
     self->due = false;
 }
 
-/* Compress a whole chunk where it lies, if that makes it smaller. */
-static void deflate (emitter_t *self, const stream_t *stream, part_t *part)
+/* Compress a whole chunk where it lies, if that makes it smaller. Each one that it does
+ * not doubles how many are left as they are before the next try. */
+static void deflate (emitter_t *self, stream_t *stream, part_t *part)
 {
     if (!self->codec || !stream->hash || stream->filled != stream->chunk_bytes)
         return;
+    if (stream->skip > 0) {
+        stream->skip--;
+        return;
+    }
     part->deflated = codec_deflate (self->codec, stream->data, (size_t) part->bytes,
                                     (size_t) stream->row_bytes);
     if (part->deflated)
         part->deflated_xxh3 = XXH3_64bits (stream->data, (size_t) part->deflated);
+    stream->skipped = part->deflated ? 0 : (2 * stream->skipped + 1) & MOST_SKIPPED;
+    stream->skip = stream->skipped;
 }
 
 /* Send what a table has gathered as a piece of its own. */

@@ -174,6 +174,11 @@ static double rate_of (const run_result_t *r)
     return r->seconds > 0 && all > old ? (double) (all - old) / r->seconds : 0;
 }
 
+static double seconds_of (const struct timeval *time)
+{
+    return (double) time->tv_sec + (double) time->tv_usec * 1e-6;
+}
+
 static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *err)
 {
     struct rusage usage;
@@ -187,7 +192,8 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
         "\"seconds\":%.3f,"
         "\"mb_per_s\":%."
         "1f,"
-        "\"nodes\":%u,\"cores\":%u,\"window\":%llu,\"peak_rss\":%llu,\"peak_held\":%llu,"
+        "\"nodes\":%u,\"cores\":%u,\"window\":%llu,\"peak_rss\":%llu,\"cpu\":%.3f,\"peak_"
+        "held\":%llu,"
         "\"stale_frames\":%llu,\"malformed\":%llu,\"unwanted\":%llu,\"cut_off\":%llu,"
         "\"forged\":%llu,\"strangers\":%llu,\"lost_nodes\":%llu,"
         "\"resyncs\":%llu,\"unreceived\":%llu,\"unfinished\":%llu,"
@@ -198,13 +204,15 @@ static int print_json (const job_t *job, const run_result_t *r, sluice_error_t *
         (unsigned long long) r->totals.rows, (unsigned long long) r->totals.bytes,
         (unsigned long long) r->totals.stored, r->seconds, rate_of (r) * 1e-6, r->nodes,
         r->cores, (unsigned long long) r->window,
-        (unsigned long long) usage.ru_maxrss * 1024, (unsigned long long) r->peak_held,
-        (unsigned long long) r->stale_frames, (unsigned long long) r->malformed,
-        (unsigned long long) r->unwanted, (unsigned long long) r->cut_off,
-        (unsigned long long) r->forged, (unsigned long long) r->strangers,
-        (unsigned long long) r->lost, (unsigned long long) r->resyncs,
-        (unsigned long long) r->unreceived, (unsigned long long) r->unfinished,
-        (unsigned long long) r->taken.items, (unsigned long long) r->taken.damaged_items);
+        (unsigned long long) usage.ru_maxrss * 1024,
+        seconds_of (&usage.ru_utime) + seconds_of (&usage.ru_stime),
+        (unsigned long long) r->peak_held, (unsigned long long) r->stale_frames,
+        (unsigned long long) r->malformed, (unsigned long long) r->unwanted,
+        (unsigned long long) r->cut_off, (unsigned long long) r->forged,
+        (unsigned long long) r->strangers, (unsigned long long) r->lost,
+        (unsigned long long) r->resyncs, (unsigned long long) r->unreceived,
+        (unsigned long long) r->unfinished, (unsigned long long) r->taken.items,
+        (unsigned long long) r->taken.damaged_items);
     json_text (summary, r->isa);
     codec_text (job->deflate, compress);
     fprintf (summary,

@@ -5,8 +5,9 @@
  *
  * Compressing costs more time than all else that happens to a result, and HDF5 does it in
  * the one process that writes. So workers do it, a chunk at a time, into the bytes that
- * lie in the file: every HDF5 reads them. A chunk that does not get smaller stays as it
- * is, and the file says that its filters are to be skipped.
+ * lie in the file: every HDF5 reads them. A chunk that would be hardly smaller (by less
+ * than a thirty-second) stays as it is, and the file says that its filters are to be
+ * skipped.
  *
  * Shuffled, all first bytes of the rows come first, then all second ones, and so on: what
  * is alike comes together. Rows of one byte, and a single row, are not changed by it.
@@ -22,7 +23,7 @@
 #include "sluice/error.h"
 
 enum {
-    DEFLATE_LEVEL = 4,      /* when none is given: see bench/profile.md */
+    DEFLATE_LEVEL = 1,      /* when none is given: see bench/profile.md */
     DEFLATE_LEVEL_MOST = 9, /* as HDF5 counts */
     CODEC_TEXT = 16
 };
@@ -39,8 +40,8 @@ typedef struct codec codec_t;
 codec_t *codec_new (uint32_t level, size_t most, sluice_error_t *err);
 void codec_destroy (codec_t **self_p);
 
-/* Compress `bytes` > 0, whole rows, where they are. Returns how many bytes are left,
- * fewer than there were; 0 when it would not be fewer, and then nothing has changed. */
+/* Compress `bytes` > 0, whole rows, where they are. Returns how many bytes are left; 0
+ * when these would be hardly fewer than there were, and then nothing has changed. */
 size_t codec_deflate (codec_t *self, void *rows, size_t bytes, size_t row_bytes);
 
 /* Can `n` bytes be so many, compressed? At most they are a thousandth part. */
