@@ -28,6 +28,7 @@ struct chunks {
     open_chunk_t old; /* as it was at the mark */
     size_t old_full;
     uint64_t old_saved;
+    bool old_left;      /* its extent is not needed any more */
     chunk_place_t *own; /* full ones of ours since the mark */
     size_t nown, own_room;
     uint8_t *spare; /* a buffer of chunk_bytes, recycled */
@@ -209,15 +210,51 @@ int chunks_spill (chunks_t *self, sluice_error_t *err)
     return 0;
 }
 
-int chunks_pack (chunks_t *self, const void *rows, uint64_t n, uint64_t *done,
-                 uint64_t *address, uint64_t *before, sluice_error_t *err)
+/* The open chunk is full: write it to an extent of its own, compressed. 0: it cannot be,
+ * or is not worth it. */
+static int deflate (chunks_t *self, codec_t *codec, chunk_place_t *place,
+                    sluice_error_t *err)
+{
+    open_chunk_t *open = &self->open;
+    if (!codec || open->base > 0)
+        return 0;
+    uint8_t *copy = malloc (self->chunk_bytes);
+    if (!copy)
+        return 0;
+    memcpy (copy, open->buffer, self->chunk_bytes);
+    size_t n = codec_deflate (codec, copy, self->chunk_bytes, self->row_bytes);
+    int rc = n > 0;
+    if (rc) {
+        *place = (chunk_place_t){space_alloc (self->space, n), n};
+        if (outfile_write (self->file, copy, n, place->address, err) < 0) {
+            space_free (self->space, place->address, n);
+            rc = -1;
+        }
+    }
+    free (copy);
+    return rc;
+}
+
+/* The extent that the open chunk has had is not needed any more. What a snapshot may
+ * refer to is kept for it, and for a rollback. */
+static void leave (chunks_t *self, uint64_t address)
+{
+    if (self->marked && self->old.there && self->old.address == address)
+        self->old_left = true;
+    else
+        space_free (self->space, address, self->chunk_bytes);
+}
+
+int chunks_pack (chunks_t *self, const void *rows, uint64_t n, codec_t *codec,
+                 uint64_t *done, chunk_place_t *place, uint64_t *before,
+                 sluice_error_t *err)
 {
     open_chunk_t *open = &self->open;
     if (open_buffer (self, err) < 0)
         return -1;
     uint64_t room = self->chunk_rows - open->rows;
     *done = n < room ? n : room;
-    *address = open->address;
+    *place = (chunk_place_t){.address = open->address};
     *before = open->rows;
     memcpy (open->buffer + (open->rows - open->base) * self->row_bytes, rows,
             *done * self->row_bytes);
@@ -230,13 +267,17 @@ int chunks_pack (chunks_t *self, const void *rows, uint64_t n, uint64_t *done,
         return -1;
     uint64_t rows_before = open->rows;
     open->rows = self->chunk_rows;
-    if (chunks_flush (self, err) < 0) {
+    int rc = deflate (self, codec, place, err);
+    if (rc < 0 || (rc == 0 && chunks_flush (self, err) < 0)) {
         open->rows = rows_before;
         return -1;
     }
-    self->full[self->nfull++] = (chunk_place_t){.address = open->address};
+    if (rc > 0)
+        leave (self, open->address);
+    self->full[self->nfull++] = *place;
+    self->saved += self->chunk_bytes - place_bytes (self, *place);
     if (self->marked)
-        self->own[self->nown++] = (chunk_place_t){.address = open->address};
+        self->own[self->nown++] = *place;
     if (!self->marked || open->buffer != self->old.buffer)
         drop_buffer (self, open->buffer, open->base);
     *open = (open_chunk_t){0};
@@ -247,8 +288,9 @@ int chunks_append (chunks_t *self, const void *rows, uint64_t n, sluice_error_t 
 {
     const uint8_t *from = rows;
     while (n > 0) {
-        uint64_t done, address, before;
-        if (chunks_pack (self, from, n, &done, &address, &before, err) < 0)
+        uint64_t done, before;
+        chunk_place_t place;
+        if (chunks_pack (self, from, n, NULL, &done, &place, &before, err) < 0)
             return -1;
         from += done * self->row_bytes;
         n -= done;
@@ -290,6 +332,7 @@ int chunks_read (const chunks_t *self, uint64_t row, uint64_t n, void *out,
 void chunks_mark (chunks_t *self)
 {
     self->marked = true;
+    self->old_left = false;
     self->old = self->open;
     self->old_full = self->nfull;
     self->old_saved = self->saved;
@@ -301,6 +344,10 @@ void chunks_commit (chunks_t *self)
     if (!self->marked)
         return;
     self->marked = false;
+    if (self->old_left && self->old.flushed > 0)
+        space_retire (self->space, self->old.address, self->chunk_bytes);
+    else if (self->old_left) /* no snapshot can refer to it */
+        space_free (self->space, self->old.address, self->chunk_bytes);
     if (self->old.buffer && self->old.buffer != self->open.buffer)
         drop_buffer (self, self->old.buffer, self->old.base);
 }
@@ -312,7 +359,8 @@ void chunks_rollback (chunks_t *self)
     self->marked = false;
     for (size_t i = 0; i < self->nown; i++)
         if (!self->old.there || self->own[i].address != self->old.address)
-            space_free (self->space, self->own[i].address, self->chunk_bytes);
+            space_free (self->space, self->own[i].address,
+                        place_bytes (self, self->own[i]));
     bool same =
         self->open.there && self->old.there && self->open.address == self->old.address;
     if (self->open.there && !same)

@@ -9,7 +9,8 @@
  * until it is full, a snapshot is laid, or memory is wanted back; they are
  * then appended to the extent. Bytes that are in the file are never
  * written again, so a snapshot that refers to the first rows of an open chunk
- * stays right while others are added behind them.
+ * stays right while others are added behind them. If it is compressed when it is full
+ * it gets another extent, and its first one is retired.
  *
  * Places: chunk k holds rows k * chunk_rows and up. The open chunk is always
  * the last; a full extent that is placed meanwhile moves it up by one.
@@ -23,6 +24,7 @@
 #include <stdbool.h>
 #include "master/outfile.h"
 #include "master/space.h"
+#include "proto/codec.h"
 
 typedef struct chunks chunks_t;
 
@@ -62,9 +64,12 @@ int chunks_place (chunks_t *self, chunk_place_t place, sluice_error_t *err);
 
 /* Pack as many of `n` rows as the open chunk has room for; *done says how
  * many, and when that fills the chunk it is written and a full one. The rows
- * lie at *address, *before rows after its start. */
-int chunks_pack (chunks_t *self, const void *rows, uint64_t n, uint64_t *done,
-                 uint64_t *address, uint64_t *before, sluice_error_t *err);
+ * lie in the chunk at *place, *before rows after its start. With `codec` a chunk that
+ * gets full may be compressed: it then lies at a *place of its own, and whoever
+ * knows that of its first rows has to learn the new one. */
+int chunks_pack (chunks_t *self, const void *rows, uint64_t n, codec_t *codec,
+                 uint64_t *done, chunk_place_t *place, uint64_t *before,
+                 sluice_error_t *err);
 /* Pack all `n` rows, wherever they come to lie. */
 int chunks_append (chunks_t *self, const void *rows, uint64_t n, sluice_error_t *err);
 

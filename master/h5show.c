@@ -116,7 +116,7 @@ static int read_stored (const output_t *output, record_t *record, sluice_error_t
             const rows_t *table = output->tables + number;
             uint64_t bytes = rows[j].rows * table->row_bytes;
             if (table->filtered && rows[j].stored < table->chunk_bytes)
-                bytes = rows[j].stored;
+                bytes = rows[j].offset ? 0 : rows[j].stored; /* of the whole chunk */
             record->tables[number] += bytes;
             record->stored += bytes;
         }

@@ -12,6 +12,7 @@ typedef struct {
     index_row_t *rows;       /* start counts from the open chunk's start */
     size_t n, room, settled; /* rows before `settled` are done with */
     size_t old_n;
+    uint64_t old_address, old_stored; /* of the chunk that these are in */
     bool pinned, old_pinned;
 } lane_t;
 
@@ -58,6 +59,15 @@ static int settle (ledger_t *self, lane_t *lane, uint64_t place, sluice_error_t 
     }
     lane->settled = lane->n;
     return 0;
+}
+
+void ledger_move (ledger_t *self, uint32_t table, uint64_t address, uint64_t stored)
+{
+    lane_t *lane = self->lanes + table;
+    for (size_t i = lane->settled; i < lane->n; i++) {
+        lane->rows[i].address = address;
+        lane->rows[i].stored = stored;
+    }
 }
 
 int ledger_pin (ledger_t *self, uint32_t table, uint64_t place, sluice_error_t *err)
@@ -133,6 +143,8 @@ void ledger_mark (ledger_t *self)
     for (size_t i = 0; i < self->ntables; i++) {
         lane_t *lane = self->lanes + i;
         lane->old_n = lane->n;
+        lane->old_address = lane->n ? lane->rows[0].address : 0;
+        lane->old_stored = lane->n ? lane->rows[0].stored : 0;
         lane->old_pinned = lane->pinned;
     }
 }
@@ -156,6 +168,10 @@ void ledger_rollback (ledger_t *self)
     for (size_t i = 0; i < self->ntables; i++) {
         lane_t *lane = self->lanes + i;
         lane->n = lane->old_n;
+        for (size_t k = 0; k < lane->n; k++) {
+            lane->rows[k].address = lane->old_address;
+            lane->rows[k].stored = lane->old_stored;
+        }
         lane->settled = 0;
         lane->pinned = lane->old_pinned;
     }

@@ -30,6 +30,8 @@ int ledger_add_full (ledger_t *self, const index_row_t *row, sluice_error_t *err
  * `place` is where that would be if no full extent came before it. */
 int ledger_add_packed (ledger_t *self, const index_row_t *row, uint64_t place,
                        sluice_error_t *err);
+/* The rows of the open chunk, none of which may be settled yet, lie elsewhere now. */
+void ledger_move (ledger_t *self, uint32_t table, uint64_t address, uint64_t stored);
 /* The open chunk of the table is full and lies at `place`. */
 int ledger_fill (ledger_t *self, uint32_t table, uint64_t place, sluice_error_t *err);
 /* True when full extents of this table are to be packed. */

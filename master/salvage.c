@@ -14,15 +14,29 @@
 /* A task's number beyond this is damage: there must be others after it. */
 #define MOST_TASK (UINT64_C (1) << 62)
 
+/* Tasks that are next to each other have their ends in the same chunks as a rule. */
+enum { CHUNKS = 8 };
+
+/* A decompressed chunk. */
+typedef struct {
+    uint64_t address; /* 0: none */
+    uint64_t stored;
+    uint32_t table;
+    uint8_t *rows;
+    size_t room;
+} chunk_t;
+
 typedef struct {
     const salvage_source_t *source;
     salvage_rows_t *rows;
     bool *bad; /* by task, as they are sorted by number */
     uint8_t *buffer;
     size_t buffer_bytes;
-    uint8_t *stored; /* a compressed piece, as it lies in the file */
+    uint8_t *stored; /* a compressed chunk, as it lies in the file */
     size_t stored_bytes;
-    codec_t *codec; /* NULL: none was met */
+    codec_t *codec;         /* NULL: none was met */
+    chunk_t chunks[CHUNKS]; /* decompressed ones of many pieces, met last */
+    size_t next_chunk;      /* the one to be replaced */
     item_hash_t *hash;
     uint64_t looked; /* bytes */
     /* of the task in hand */
@@ -152,17 +166,11 @@ static uint64_t piece_bytes (const salvage_source_t *source, const index_row_t *
     return row->rows * source->tables[row->table].row_bytes;
 }
 
-/* Is it a chunk that was compressed? Such a one is always a single piece. */
+/* Does it lie in a chunk that was compressed? */
 static bool is_deflated (const salvage_source_t *source, const index_row_t *row)
 {
     const salvage_table_t *table = source->tables + row->table;
     return row->stored < table->chunk_rows * table->row_bytes;
-}
-
-/* Bytes of the file that are this piece, from its offset on. */
-static uint64_t file_bytes (const salvage_source_t *source, const index_row_t *row)
-{
-    return is_deflated (source, row) ? row->stored : piece_bytes (source, row);
 }
 
 /* A piece that could be: in the file, in one chunk of its table, of its task. */
@@ -176,16 +184,18 @@ static bool piece_possible (const salvage_source_t *source, const index_row_t *r
     uint64_t chunk = table->chunk_rows * table->row_bytes;
     if (row->rows > table->chunk_rows || row->stored > chunk || !row->stored)
         return false;
-    if (row->stored < chunk &&
-        (row->rows != table->chunk_rows || row->table == source->ntables ||
-         !table_is_content (table->name) || !codec_possible (row->stored, chunk)))
+    uint64_t bytes = piece_bytes (source, row), end = row->offset + bytes;
+    if (row->offset % table->row_bytes != 0 || row->offset > chunk - bytes)
         return false;
-    uint64_t bytes = file_bytes (source, row);
-    return row->offset % table->row_bytes == 0 &&
-           row->offset <= chunk - piece_bytes (source, row) &&
-           row->address >= SPACE_PAGE && row->address % SPACE_PAGE == 0 &&
-           source->file_bytes >= bytes && row->address <= source->file_bytes - bytes &&
-           row->offset <= source->file_bytes - bytes - row->address;
+    if (is_deflated (source, row)) {
+        end = row->stored;
+        if (row->table == source->ntables || !table_is_content (table->name) ||
+            !codec_possible (row->stored, chunk) ||
+            (row->rows != table->chunk_rows && chunk > PACKED_DEFLATE_MOST))
+            return false;
+    }
+    return row->address >= SPACE_PAGE && row->address % SPACE_PAGE == 0 &&
+           source->file_bytes >= end && row->address <= source->file_bytes - end;
 }
 
 /* Take out pieces of no task, and those of bad ones. Which tasks have pieces that cannot
@@ -256,11 +266,12 @@ static int make_room (uint8_t **buffer, size_t *room, size_t bytes, sluice_error
     return 0;
 }
 
-/* Read and decompress a piece that is a whole chunk. 1: it is none. */
-static int read_deflated (work_t *work, const index_row_t *row, size_t bytes,
-                          sluice_error_t *err)
+/* Read and decompress the chunk in which a piece lies. 1: it is none. */
+static int read_chunk (work_t *work, const index_row_t *row, uint8_t *rows,
+                       sluice_error_t *err)
 {
     const salvage_source_t *source = work->source;
+    const salvage_table_t *table = source->tables + row->table;
     sluice_error_t why = {0};
     size_t n = (size_t) row->stored;
     if (make_room (&work->stored, &work->stored_bytes, n, err) < 0 ||
@@ -269,13 +280,43 @@ static int read_deflated (work_t *work, const index_row_t *row, size_t bytes,
     int rc = source->read (source->arg, work->stored, n, row->address, err);
     if (rc)
         return rc;
-    rc = codec_inflate (work->codec, work->stored, n, work->buffer, bytes,
-                        source->tables[row->table].row_bytes, &why);
+    rc = codec_inflate (work->codec, work->stored, n, rows,
+                        (size_t) (table->chunk_rows * table->row_bytes),
+                        (size_t) table->row_bytes, &why);
     if (rc < 0 && why.code == SLUICE_EPROTO)
         return 1;
     if (rc < 0 && err)
         *err = why;
     return rc;
+}
+
+/* Read a piece of `bytes` of a compressed chunk into the buffer. 1: there is none. */
+static int read_deflated (work_t *work, const index_row_t *row, size_t bytes,
+                          sluice_error_t *err)
+{
+    const salvage_table_t *table = work->source->tables + row->table;
+    if (row->rows == table->chunk_rows)
+        return read_chunk (work, row, work->buffer, err);
+    chunk_t *chunk = NULL;
+    for (size_t i = 0; i < CHUNKS && !chunk; i++)
+        if (work->chunks[i].address == row->address &&
+            work->chunks[i].stored == row->stored && work->chunks[i].table == row->table)
+            chunk = work->chunks + i;
+    if (!chunk) {
+        chunk = work->chunks + work->next_chunk++ % CHUNKS;
+        chunk->address = 0;
+        if (make_room (&chunk->rows, &chunk->room,
+                       (size_t) (table->chunk_rows * table->row_bytes), err) < 0)
+            return -1;
+        int rc = read_chunk (work, row, chunk->rows, err);
+        if (rc)
+            return rc;
+        chunk->address = row->address;
+        chunk->stored = row->stored;
+        chunk->table = row->table;
+    }
+    memcpy (work->buffer, chunk->rows + row->offset, bytes);
+    return 0;
 }
 
 /* Read a piece into the buffer. 1: it is not what was written. */
@@ -510,6 +551,8 @@ int salvage (salvage_rows_t *rows, const salvage_source_t *source,
     item_hash_destroy (&work.hash);
     free (work.bad);
     codec_destroy (&work.codec);
+    for (size_t i = 0; i < CHUNKS; i++)
+        free (work.chunks[i].rows);
     free (work.stored);
     free (work.buffer);
     free (work.counts);

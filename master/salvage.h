@@ -12,8 +12,8 @@
  *
  * Any bytes may be given as ledger and tasks. Memory: 9 bytes for each task and each
  * row of the ledger, the row counts of one task, and one piece; never more
- * than the file has bytes, but for a piece that is compressed: that takes thrice its
- * chunk, if the table is one that can be.
+ * than the file has bytes, but for what is compressed: that takes thrice its chunk, and
+ * chunks of many pieces up to 64 MiB, so that they are not decompressed for each.
  *
  * Needs no HDF5. Single-threaded.
  */

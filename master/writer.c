@@ -263,6 +263,7 @@ void writer_destroy (writer_t **self_p)
     told_clear (self);
     identity_destroy (&self->identity);
     codec_destroy (&self->codec);
+    codec_destroy (&self->packer);
     free (self->taken.ranges);
     free (self->taken.nodes);
     free (self->tables);

@@ -50,6 +50,9 @@
 #include "calc/kernel_host.h"
 #include "proto/piece.h"
 
+/* A chunk that the writer packs, and compresses when it is full, is not larger. */
+enum { PACKED_DEFLATE_MOST = 8 << 20 };
+
 /* One piece of a table in the file. The pieces of finished tasks tile every table. */
 typedef struct {
     uint64_t task;

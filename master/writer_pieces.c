@@ -10,6 +10,8 @@
 #include "proto/clock.h"
 #include "proto/xxh3.h"
 
+enum { PACKED_LEVEL = 1 }; /* one process does it, whatever workers take their time for */
+
 /* ---- is it right? ------------------------------------------------------------- */
 
 static int refuse (const piece_t *piece, sluice_error_t *err, const char *why)
@@ -142,6 +144,19 @@ static int take_data (writer_t *self, attempt_t *attempt, const piece_t *piece,
 
 /* ---- DONE --------------------------------------------------------------------- */
 
+/* What a full chunk of packed rows is compressed with. Not once some of them have their
+ * place in the ledger, or somebody reads them where they are. */
+static codec_t *packing_codec (writer_t *self, uint32_t table)
+{
+    uint64_t most = chunks_chunk_bytes (self->tables[table].chunks);
+    if (!writer_deflates (self, table) || self->telling || most > PACKED_DEFLATE_MOST ||
+        ledger_pinned (self->ledger, table))
+        return NULL;
+    if (!self->packer)
+        self->packer = codec_new (PACKED_LEVEL, PACKED_DEFLATE_MOST, NULL);
+    return self->packer; /* none if memory is short: then it stays as it is */
+}
+
 int writer_pack (writer_t *self, index_row_t entry, const uint8_t *rows,
                  sluice_error_t *err)
 {
@@ -149,21 +164,26 @@ int writer_pack (writer_t *self, index_row_t entry, const uint8_t *rows,
     uint64_t row_bytes = chunks_row_bytes (chunks), full = chunks_chunk_rows (chunks);
     uint64_t left = entry.rows;
     bool whole = true;
-    entry.stored = chunks_chunk_bytes (chunks);
     while (left > 0) {
-        uint64_t place = chunks_full (chunks) * full, done, address, before;
-        if (chunks_pack (chunks, rows, left, &done, &address, &before, err) < 0)
+        uint64_t place = chunks_full (chunks) * full, done, before;
+        chunk_place_t at;
+        codec_t *codec = packing_codec (self, entry.table);
+        if (chunks_pack (chunks, rows, left, codec, &done, &at, &before, err) < 0)
             return -1;
         whole = whole && done == left;
         entry.rows = done;
         entry.start = before;
-        entry.address = address;
+        entry.address = at.address;
+        entry.stored = at.deflated ? at.deflated : chunks_chunk_bytes (chunks);
         entry.offset = before * row_bytes;
         if (!whole)
             entry.xxh3 = XXH3_64bits (rows, done * row_bytes);
+        if (at.deflated)
+            ledger_move (self->ledger, entry.table, at.address, at.deflated);
+        else
+            at.address += entry.offset;
         if (ledger_add_packed (self->ledger, &entry, place, err) < 0 ||
-            told_extent (self, entry.table, done,
-                         (chunk_place_t){.address = address + entry.offset}, err) < 0)
+            told_extent (self, entry.table, done, at, err) < 0)
             return -1;
         if (before + done == full &&
             ledger_fill (self->ledger, entry.table, place, err) < 0)

@@ -29,7 +29,9 @@ typedef struct {
     const former_t *former;
     kept_t *kept;
     size_t nkept;
-    uint8_t *rows; /* of one piece */
+    uint8_t *rows;     /* of one piece */
+    uint8_t *chunk;    /* decompressed; NULL: none was */
+    uint64_t chunk_at; /* its address */
 } work_t;
 
 static int by_address (const void *a, const void *b)
@@ -83,6 +85,30 @@ static int keep_chunk (work_t *work, const index_row_t *rows, size_t n,
     return 0;
 }
 
+/* Decompress the chunk that a piece lies in, of which some are not taken over. */
+static int read_chunk (work_t *work, const index_row_t *row, sluice_error_t *err)
+{
+    writer_t *self = work->writer;
+    const chunks_t *chunks = self->tables[row->table].chunks;
+    size_t bytes = chunks_chunk_bytes (chunks);
+    if (work->chunk && work->chunk_at == row->address)
+        return 0;
+    if (!self->codec && !(self->codec = codec_new (0, 0, err)))
+        return -1;
+    uint8_t *stored = malloc (row->stored);
+    free (work->chunk);
+    work->chunk = malloc (bytes);
+    work->chunk_at = row->address;
+    int rc = -1;
+    if (!stored || !work->chunk)
+        sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
+    else if (outfile_read (self->file, stored, row->stored, row->address, err) == 0)
+        rc = codec_inflate (self->codec, stored, row->stored, work->chunk, bytes,
+                            chunks_row_bytes (chunks), err);
+    free (stored);
+    return rc;
+}
+
 static int repack (work_t *work, const index_row_t *row, sluice_error_t *err)
 {
     writer_t *self = work->writer;
@@ -91,7 +117,12 @@ static int repack (work_t *work, const index_row_t *row, sluice_error_t *err)
     if (!rows)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
     work->rows = rows;
-    if (outfile_read (self->file, rows, bytes, row->address + row->offset, err) < 0)
+    if (row->stored < chunks_chunk_bytes (self->tables[row->table].chunks)) {
+        if (read_chunk (work, row, err) < 0)
+            return -1;
+        memcpy (rows, work->chunk + row->offset, bytes);
+    } else if (outfile_read (self->file, rows, bytes, row->address + row->offset, err) <
+               0)
         return -1;
     return writer_pack (self, *row, rows, err);
 }
@@ -304,6 +335,7 @@ static int resume (writer_t *self, const writer_options_t *options, former_t *fo
         retire_rest (&work, end);
     free (work.kept);
     free (work.rows);
+    free (work.chunk);
     self->largest_end = self->snapshot_end = end;
     self->changed = true;
     return rc == 0 ? writer_snapshot (self, err) : -1;

@@ -72,7 +72,8 @@ struct writer {
     taken_t taken;
     uint64_t packed_max;
     uint32_t deflate;
-    codec_t *codec; /* for the few that are decompressed; NULL: none was */
+    codec_t *codec;  /* for the few that are decompressed; NULL: none was */
+    codec_t *packer; /* for full chunks of packed rows; NULL: none was */
     bool unchecked;
     outpath_t *path;
     outfile_t *file;

@@ -8,7 +8,7 @@
  *   then tasks, ledger rows, and the file from its first page on
  *
  * Flag 1: the checksums of tasks are put right first, so that more is looked at; 2: those
- * of pieces, too. */
+ * of pieces, too; 4: what is said to be compressed is, from what lies there. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,7 @@
 #include "calc/emitter.h"
 #include "master/salvage.h"
 #include "master/space.h"
+#include "proto/codec.h"
 #include "proto/xxh3.h"
 
 int LLVMFuzzerTestOneInput (const uint8_t *data, size_t n);
@@ -47,6 +48,39 @@ static int read_bytes (void *arg, void *to, size_t n, uint64_t address,
     return 0;
 }
 
+static uint64_t chunk_of (const index_row_t *row)
+{
+    return tables[row->table].chunk_rows * tables[row->table].row_bytes;
+}
+
+static bool is_deflated (const index_row_t *row)
+{
+    return row->table < NALL && row->stored < chunk_of (row);
+}
+
+/* A chunk that is said to be compressed becomes one, and its pieces get its rows' xxh3.
+ */
+static void put_deflated (index_row_t *row, uint8_t *file, size_t n)
+{
+    uint8_t rows[4200] = {0}, few[4200];
+    uint64_t at = row->address - SPACE_PAGE, bytes = chunk_of (row);
+    sluice_error_t err;
+    codec_t *codec = codec_new (1, sizeof few, &err);
+    memset (rows, (int) row->task, sizeof rows);
+    memcpy (few, rows, sizeof few);
+    size_t stored =
+        codec ? codec_deflate (codec, few, bytes, tables[row->table].row_bytes) : 0;
+    if (stored > 0 && at <= n && stored <= n - at && row->rows <= bytes &&
+        row->offset <= bytes) {
+        uint64_t own = row->rows * tables[row->table].row_bytes;
+        memcpy (file + at, few, stored);
+        row->stored = stored;
+        if (own <= bytes - row->offset)
+            row->xxh3 = XXH3_64bits (rows + row->offset, own);
+    }
+    codec_destroy (&codec);
+}
+
 static void put_right (salvage_rows_t *rows, const file_t *file, unsigned flags)
 {
     for (size_t i = 0; flags & 1 && i < rows->ntasks; i++)
@@ -57,6 +91,8 @@ static void put_right (salvage_rows_t *rows, const file_t *file, unsigned flags)
                              ? row->rows * tables[row->table].row_bytes
                              : UINT64_MAX;
         uint64_t at = row->address + row->offset - SPACE_PAGE;
+        if (is_deflated (row))
+            continue;
         if (bytes <= file->n && at <= file->n - bytes)
             row->xxh3 = XXH3_64bits (file->data + at, bytes);
     }
@@ -75,15 +111,25 @@ static void check (const salvage_rows_t *rows, uint64_t items, uint64_t file_byt
         if (row->table >= NALL)
             abort ();
         uint64_t bytes = row->rows * tables[row->table].row_bytes;
+        uint64_t end = is_deflated (row) ? row->stored : row->offset + bytes;
+        if (row->offset + bytes > chunk_of (row))
+            abort ();
         size_t k = 0;
         while (k < rows->ntasks && rows->tasks[k].task != row->task)
             k++;
         if (k == rows->ntasks || !row->rows || row->address % SPACE_PAGE ||
-            row->address + row->offset + bytes > file_bytes)
+            row->address + end > file_bytes)
             abort ();
         for (size_t j = 0; j < i; j++) {
             const index_row_t *other = rows->index + j;
             uint64_t theirs = other->rows * tables[other->table].row_bytes;
+            if ((is_deflated (row) || is_deflated (other)) &&
+                row->address != other->address) {
+                if (row->address < other->address + other->stored &&
+                    other->address < row->address + row->stored)
+                    abort (); /* two extents do */
+                continue;
+            }
             if (row->address + row->offset < other->address + other->offset + theirs &&
                 other->address + other->offset < row->address + row->offset + bytes)
                 abort (); /* two pieces share bytes */
@@ -111,6 +157,17 @@ int LLVMFuzzerTestOneInput (const uint8_t *data, size_t n)
     memcpy (rows.index, data + HEAD + task_bytes, index_bytes);
     file_t file = {data + HEAD + task_bytes + index_bytes,
                    n - HEAD - task_bytes - index_bytes};
+    uint8_t *own = NULL;
+    if (flags & 4) {
+        own = malloc (file.n + 1);
+        if (!own)
+            abort ();
+        memcpy (own, file.data, file.n);
+        for (size_t i = 0; i < rows.nindex; i++)
+            if (is_deflated (rows.index + i))
+                put_deflated (rows.index + i, own, file.n);
+        file.data = own;
+    }
     put_right (&rows, &file, flags);
     const salvage_source_t source = {.items = items,
                                      .file_bytes = SPACE_PAGE + file.n,
@@ -135,5 +192,6 @@ int LLVMFuzzerTestOneInput (const uint8_t *data, size_t n)
         abort ();
     free (rows.tasks);
     free (rows.index);
+    free (own);
     return 0;
 }

@@ -56,15 +56,17 @@ static void save_messages (random_t *r)
 static void save_pieces (random_t *r)
 {
     static const char *const names[] = {"data", "done", "empty"};
-    bool seen[3] = {false};
-    while (!seen[0] || !seen[1] || !seen[2]) {
+    bool seen[4] = {false};
+    while (!seen[0] || !seen[1] || !seen[2] || !seen[3]) {
         piece_t piece;
         uint8_t header[PIECE_MAX_HEADER];
         random_piece (r, &piece);
         if (piece.kind == PIECE_DONE && (piece.nparts < 2 || piece.nlate < 2))
             continue;
-        save ("piece", names[piece.kind], header, piece_encode (&piece, header));
-        seen[piece.kind] = true;
+        bool deflated = piece.kind == PIECE_DATA && piece.parts[0].deflated;
+        save ("piece", deflated ? "deflated" : names[piece.kind], header,
+              piece_encode (&piece, header));
+        seen[deflated ? 3 : piece.kind] = true;
     }
 }
 
@@ -130,14 +132,14 @@ static void save_trace (random_t *r)
 
 /* Two tasks of one item each, as fuzz_ledger.c has them: rows in a table, and row counts;
  * in the second file the last piece overlaps, in the third the checksums are to be put
- * right. */
+ * right, in the fourth the rows are compressed. */
 static void save_ledger (void)
 {
     enum { ROW = 16, ROWS = 3, PAGES = 3 };
     static uint8_t file[12 + 2 * sizeof (task_row_t) + 4 * sizeof (index_row_t) +
                         PAGES * SPACE_PAGE];
     item_hash_t *hash = item_hash_new ();
-    for (unsigned kind = 0; kind < 3; kind++) {
+    for (unsigned kind = 0; kind < 4; kind++) {
         task_row_t tasks[2];
         index_row_t index[4];
         uint8_t *pages = file + 12 + sizeof tasks + sizeof index;
@@ -146,13 +148,13 @@ static void save_ledger (void)
         memcpy (file, &items, sizeof items);
         file[9] = 2;
         file[10] = 4;
-        file[11] = kind == 2 ? 3 : 0;
+        file[11] = kind == 2 ? 3 : kind == 3 ? 4 : 0;
         for (unsigned i = 0; i < 2; i++) {
             const item_rows_t count = {0, i, i + 1, ROWS};
             uint8_t *rows = pages + i * ROW * ROWS, *counts = pages + SPACE_PAGE;
             counts += i * sizeof count;
-            for (unsigned k = 0; k < ROW * ROWS; k++)
-                rows[k] = (uint8_t) (i * 100 + k);
+            for (unsigned k = 0; k < ROW * ROWS; k++) /* as fuzz_ledger.c puts them */
+                rows[k] = (uint8_t) (kind == 3 ? i + 1 : i * 100 + k);
             memcpy (counts, &count, sizeof count);
             tasks[i] =
                 (task_row_t){.task = i + 1, .attempt = 1, .first = i, .stop = i + 1};
@@ -166,7 +168,7 @@ static void save_ledger (void)
                                          .stop = i + 1,
                                          .rows = ROWS,
                                          .address = SPACE_PAGE * (i + 1),
-                                         .stored = 4 * ROW,
+                                         .stored = kind == 3 ? 20 : 4 * ROW,
                                          .xxh3 = XXH3_64bits (rows, ROW * ROWS)};
             index[2 * i + 1] = index[2 * i];
             index[2 * i + 1].table = 2;
@@ -184,7 +186,12 @@ static void save_ledger (void)
         memcpy (file + 12, tasks, sizeof tasks);
         memcpy (file + 12 + sizeof tasks, index, sizeof index);
         size_t n = (size_t) (pages - file) + 2 * SPACE_PAGE + 2 * sizeof (item_rows_t);
-        save ("ledger", kind == 2 ? "checks" : kind ? "overlap" : "whole", file, n);
+        save ("ledger",
+              kind == 3   ? "deflated"
+              : kind == 2 ? "checks"
+              : kind      ? "overlap"
+                          : "whole",
+              file, n);
     }
     item_hash_destroy (&hash);
 }

@@ -209,7 +209,7 @@ static int bench (const char *path, uint64_t mib, uint64_t every, bool unchecked
                          .stop = i + 1,
                          .nparts = 1,
                          .payload = sizeof data,
-                         .parts = {{0, 0, 65536, sizeof data, sum}}};
+                         .parts = {{.rows = 65536, .bytes = sizeof data, .xxh3 = sum}}};
         memcpy (piece.run, play_run, RUN_BYTES);
         rc = writer_piece (writer, 0, &piece, data, &err);
         item_rows_t counts = {0, i, i + 1, 65536};

@@ -328,14 +328,15 @@ Test (writer, spares_what_a_reader_has_open)
 static piece_t sample (uint64_t task)
 {
     static const uint8_t zeros[160];
-    piece_t piece = {.kind = PIECE_DATA,
-                     .task = task,
-                     .attempt = 1,
-                     .first = 0,
-                     .stop = 10,
-                     .nparts = 1,
-                     .payload = 160,
-                     .parts = {{0, 0, 10, 160, XXH3_64bits (zeros, 160)}}};
+    piece_t piece = {
+        .kind = PIECE_DATA,
+        .task = task,
+        .attempt = 1,
+        .first = 0,
+        .stop = 10,
+        .nparts = 1,
+        .payload = 160,
+        .parts = {{.rows = 10, .bytes = 160, .xxh3 = XXH3_64bits (zeros, 160)}}};
     memcpy (piece.run, play_run, RUN_BYTES);
     return piece;
 }
@@ -565,7 +566,7 @@ static int put_patiently (void *arg, const piece_t *piece, const void *payload,
     return 0;
 }
 
-Test (writer, waits_for_space_and_goes_on)
+static void wait_for_space (void)
 {
     sluice_error_t err = {0};
     signal (SIGXFSZ, SIG_IGN);
@@ -574,24 +575,82 @@ Test (writer, waits_for_space_and_goes_on)
     stat (path, &st);
     struct rlimit limit;
     getrlimit (RLIMIT_FSIZE, &limit);
-    limit.rlim_cur = 300000;
+    limit.rlim_cur = level ? 60000 : 300000;
     setrlimit (RLIMIT_FSIZE, &limit);
-    player_t player = {.put = put_patiently, .arg = writer, .short_every = 6};
+    player_t player = {.put = put_patiently,
+                       .arg = writer,
+                       .short_every = 6,
+                       .codec = level ? codec_new (level, 1 << 16, &err) : NULL};
     for (uint64_t i = 0; i < 20; i++)
         cr_assert_eq (play_task (&player, i, 1, i * 50, i * 50 + 50, &err), 0, "%s",
                       err.text);
     play_clear (&player);
+    codec_destroy (&player.codec);
     getrlimit (RLIMIT_FSIZE, &limit);
-    cr_assert_gt (limit.rlim_cur, 300000);
+    cr_assert_gt (limit.rlim_cur, level ? 60000 : 300000);
     unsigned fulls = 0;
     while (writer_finish (writer, "complete", &err) < 0) {
         cr_assert (writer_disk_full (writer), "%s", err.text);
         check (path, "running", 0); /* whole at every instant */
-        limit.rlim_cur += 100000;
+        limit.rlim_cur += level ? 5000 : 100000;
         setrlimit (RLIMIT_FSIZE, &limit);
         fulls++;
     }
     cr_assert_gt (fulls, 0);
+    writer_destroy (&writer);
+    check (path, "complete", 1000);
+    check_report_t report;
+    uint8_t digest[DIGEST_BYTES];
+    play_digest (1000, digest);
+    cr_assert_eq (check_file (path, &report, &err), 0);
+    cr_assert_arr_eq (report.digest, digest, DIGEST_BYTES);
+}
+
+Test (writer, waits_for_space_and_goes_on)
+{
+    wait_for_space ();
+}
+
+Test (writer, waits_for_space_for_what_it_compresses)
+{
+    level = 2;
+    wait_for_space ();
+}
+
+/* Rows that come a few at a time are compressed when their chunk is full, whatever
+ * snapshots have seen of it, and found again by who goes on with the file. */
+Test (writer, compresses_what_it_packs)
+{
+    sluice_error_t err = {0};
+    level = 5;
+    writer_t *writer = make_here ();
+    writer_totals_t totals;
+    for (uint64_t i = 0; i < 700; i++) {
+        cr_assert_eq (play (writer, i, i, i + 1, 0, false, &err), 0, "%s", err.text);
+        if (i % 37 == 5)
+            cr_assert_eq (writer_snapshot (writer, &err), 0, "%s", err.text);
+        if (i == 400)
+            check (path, "running", 376);
+    }
+    cr_assert_eq (writer_snapshot (writer, &err), 0, "%s", err.text);
+    writer_totals (writer, &totals);
+    cr_assert_lt (totals.stored, totals.bytes / 2);
+    writer_destroy (&writer);
+    check (path, "running", 700);
+    writer_options_t options = {.path = path,
+                                .run = play_run,
+                                .job = "j",
+                                .kernel = "k",
+                                .deflate = level,
+                                .plan = &plan};
+    writer = writer_resume (&options, &err);
+    cr_assert_not_null (writer, "%s", err.text);
+    writer_taken_t taken;
+    writer_taken (writer, &taken);
+    cr_assert_eq (taken.items, 700);
+    cr_assert_eq (taken.damaged_items, 0);
+    cr_assert_eq (play (writer, 1000, 700, 1000, 3, false, &err), 0, "%s", err.text);
+    cr_assert_eq (writer_finish (writer, "complete", &err), 0, "%s", err.text);
     writer_destroy (&writer);
     check (path, "complete", 1000);
     check_report_t report;
