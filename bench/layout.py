@@ -198,7 +198,8 @@ def main():
 
         for name, layout, chunk in (('vlen', 'vlen', MIB), ('columnar', 'columnar', MIB),
                                     ('chunks of 64 KiB', 'flat', 64 << 10),
-                                    ('chunks of 256 KiB', 'flat', 256 << 10),
+                                    ('chunks of 1 MiB and a row', 'flat', MIB + DTYPE.itemsize),
+                                    ('chunks of 2 MiB', 'flat', 2 * MIB),
                                     ('chunks of 4 MiB', 'flat', 4 * MIB)):
             layouts.compare(name, lambda: layouts.write(layouts.path, layout, chunk))
         layouts.compare('sluice', sluice, ('ratio >= 1', 'ratio >= 0.95'),

@@ -130,7 +130,7 @@ def many_nodes(bench):
             return size / seconds / 1e9
         return turn
 
-    got = bench.turns(bench.runs(3), many=rate(nodes), few=rate(3))
+    got = bench.turns(bench.runs(5), many=rate(nodes), few=rate(3))
     bench.figure('%d nodes' % nodes, got['many'], 'GB/s', got['few'], '3 nodes', 'ratio >= 0.95',
                  note='to greet them all took %.2f s of it' % middle(greeted))
 
