@@ -59,12 +59,15 @@ def measure(bench, job, place, output):
             said = bench.sluice_run(job, output, '--no-network',
                                     env={'SLUICE_WITHOUT': without})
             cpu[without].append(said['cpu'])
+            digests[without] = said['digest']
             return said['bytes'] / said['wall'] / 1e9
         return turn
 
-    cpu = {'': [], 'snapshots': [], 'digests': []}
+    cpu, digests = {'': [], 'snapshots': [], 'digests': []}, {}
     got = bench.turns(bench.runs(5), on=rate(''), snapshots=rate('snapshots'),
                       digests=rate('digests'))
+    # Left out is what was to be, and nothing else.
+    assert digests['snapshots'] == digests[''] != digests['digests'], digests
     for what, bound in (('snapshots', 0.97), ('digests', 0.90)):
         bench.figure('%s, %s' % (what, place), got['on'], 'GB/s', got[what], 'without',
                      'ratio >= %.2f' % bound)

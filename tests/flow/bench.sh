@@ -12,7 +12,7 @@
 export top_builddir=$built SLUICE=$binary
 benches=()
 # With sanitizers and other slow builds: that the programs of bench/ work there, too.
-[ -z "$small" ] || benches=(tasks latency commands memory flat)
+[ -z "$small" ] || benches=(tasks latency commands memory safety flat)
 status=0
 FLOW_MARK=$dir "$python" "$top/bench/run" "${benches[@]}" --quick --json --write "$dir/table.md" \
     >"$dir/figures" 2>"$dir/said" || status=$?
