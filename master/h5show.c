@@ -204,6 +204,18 @@ static void print_advice (const output_t *output, FILE *out)
                             : "JOB");
 }
 
+/* The part of the time of all slots that tasks took, but for what they waited; 0: it is
+ * not known, because several runs worked on the file. */
+static double busy_of (const output_t *output, const record_t *record)
+{
+    unsigned slots = 0;
+    for (size_t i = 0; i < record->nnodes; i++)
+        slots += record->nodes[i].said.slots;
+    return output->resumed || !slots || output->seconds <= 0
+               ? 0
+               : record->seconds / (output->seconds * slots);
+}
+
 static void print_totals (const output_t *output, const record_t *record, FILE *out)
 {
     char a[16], b[16], c[16];
@@ -226,8 +238,11 @@ static void print_totals (const output_t *output, const record_t *record, FILE *
              human_bytes ((double) record->bytes, a),
              human_bytes ((double) output->file_bytes, b),
              human_bytes ((double) record->disk_bytes, c));
-    fprintf (out, "  tasks took %.1f s, %.1f s of it on the CPU; at most %s of memory\n",
-             record->seconds, record->cpu, human_bytes ((double) record->rss, a));
+    fprintf (out, "  tasks took %.1f s", record->seconds);
+    if (busy_of (output, record) > 0)
+        fprintf (out, " (%.0f %% of the slots' time)", 100 * busy_of (output, record));
+    fprintf (out, ", %.1f s of it on the CPU; at most %s of memory\n", record->cpu,
+             human_bytes ((double) record->rss, a));
     if (*output->digest)
         fprintf (out, "  digest %s\n", output->digest);
     for (size_t i = 0; i < output->nall; i++) {
@@ -359,14 +374,14 @@ static void json_totals (const output_t *output, const record_t *record, FILE *o
              "\"tasks\": %llu, \"rows\": %llu, \"bytes\": %llu, \"stored\": %llu, "
              "\"file_bytes\": %llu, "
              "\"disk_bytes\": %llu, \"task_seconds\": %.6f, \"task_cpu\": %.6f, "
-             "\"rss\": %llu, \"tables\": [",
+             "\"busy\": %.4f, \"rss\": %llu, \"tables\": [",
              (unsigned long long) output->seed, output->seconds,
              (unsigned long long) output->items, (unsigned long long) record->items,
              (unsigned long long) record->tasks, (unsigned long long) record->rows,
              (unsigned long long) record->bytes, (unsigned long long) record->stored,
              (unsigned long long) output->file_bytes,
              (unsigned long long) record->disk_bytes, record->seconds, record->cpu,
-             (unsigned long long) record->rss);
+             busy_of (output, record), (unsigned long long) record->rss);
     const char *before = "";
     for (size_t i = 0; i < output->nall; i++) {
         if (i == output->ntables)

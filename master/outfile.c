@@ -19,6 +19,8 @@
 /* Seconds that a limited writer may write ahead of its rate: the shortest
  * sleep worth making. */
 #define AHEAD 0.01
+/* And what it may make good when it was late: it is woken late more often than not. */
+#define BEHIND 0.1
 
 /* What is written in large pieces goes past the page cache where the file system does
  * that well: the copy into it costs more than all else that the writer does, and the
@@ -99,8 +101,8 @@ static int failed (outfile_t *self, const char *what, sluice_error_t *err)
 static void wait_for_rate (outfile_t *self, size_t n)
 {
     double at = clock_seconds ();
-    if (self->paid < at)
-        self->paid = at;
+    if (self->paid < at - BEHIND)
+        self->paid = at - BEHIND;
     self->paid += (double) n / (double) self->rate;
     double wait = self->paid - at;
     if (wait < AHEAD)

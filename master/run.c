@@ -38,7 +38,8 @@ enum {
     ROSTER_AT_ONCE = 256,
     LEAVE_MS = 5000, /* for a share to answer at the end */
     SLEPT_MS = 4000, /* a turn takes 0.1 s; busy machines take longer, but not so long */
-    AGAIN_MS = 500   /* signals so close are one */
+    AGAIN_MS = 500,  /* signals so close are one */
+    TURN_MS = 100    /* of the loop, when nothing happens */
 };
 
 typedef enum {
@@ -592,7 +593,8 @@ static int loop (run_t *self)
             items[n++] =
                 (zmq_pollitem_t){.fd = roster_fd (self->roster), .events = ZMQ_POLLIN};
         n += poll_feed (self, items + n);
-        if (zmq_poll (items, (int) n, 100) < 0 && zmq_errno () != EINTR)
+        /* The first turn waits for nothing: it is where nodes are spoken to. */
+        if (zmq_poll (items, (int) n, self->turned ? TURN_MS : 0) < 0 && zmq_errno () != EINTR)
             return sluice_fail (&self->error, SLUICE_ESYSTEM, "poll: %s",
                                 zmq_strerror (zmq_errno ()));
         query_wish_t wish = {0};
