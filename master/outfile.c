@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -69,6 +70,7 @@ outfile_t *outfile_new (int fd, uint64_t rate)
     }
     *self = (outfile_t){.fd = fd,
                         .rate = rate,
+                        .paid = clock_seconds (),
                         .size = (uint64_t) st.st_size,
                         .direct = open_direct (fd)};
     return self;
@@ -144,33 +146,56 @@ int outfile_whole (outfile_t *self, sluice_error_t *err)
         (unsigned long long) st.st_size, (unsigned long long) self->size);
 }
 
-/* Write whole blocks past the page cache, from memory that may lie anywhere. */
-static bool write_direct (outfile_t *self, const uint8_t *data, size_t n,
-                          uint64_t address)
+/* Put what does not fill a block into one that ends with zeros. */
+static void pad_block (outfile_t *self, const uint8_t *data, size_t n)
 {
-    if ((uintptr_t) data % BLOCK == 0)
-        return write_fully (self->direct, data, n, address);
+    memcpy (self->bounce, data, n);
+    memset (self->bounce + n, 0, BLOCK - n);
+}
+
+/* Write past the page cache: as many whole blocks as there are, from memory that may lie
+ * anywhere, and with `pad` the rest as one, filled with zeros. *done: how much of it. */
+static bool write_direct (outfile_t *self, const uint8_t *data, size_t n,
+                          uint64_t address, bool pad, size_t *done)
+{
+    size_t whole = n - n % BLOCK, rest = pad ? n - whole : 0;
+    *done = 0;
     if (!self->bounce && !(self->bounce = aligned_alloc (BLOCK, BOUNCE_BYTES)))
         return false;
-    while (n > 0) {
-        size_t now = n < BOUNCE_BYTES ? n : BOUNCE_BYTES;
-        memcpy (self->bounce, data, now);
-        if (!write_fully (self->direct, self->bounce, now, address))
+    if ((uintptr_t) data % BLOCK == 0) {
+        /* In one go where that works: each write waits for the disk. */
+        struct iovec parts[2] = {{(void *) (uintptr_t) data, whole},
+                                 {self->bounce, BLOCK}};
+        pad_block (self, data + whole, rest);
+        ssize_t got = pwritev (self->direct, parts, rest ? 2 : 1, (off_t) address);
+        if (got < 0 && errno != EINTR)
             return false;
-        data += now;
-        n -= now;
-        address += now;
+        *done = got > 0 ? (size_t) got / BLOCK * BLOCK : 0;
+    }
+    while (*done < whole) {
+        size_t now = whole - *done < BOUNCE_BYTES ? whole - *done : BOUNCE_BYTES;
+        memcpy (self->bounce, data + *done, now);
+        if (!write_fully (self->direct, self->bounce, now, address + *done))
+            return false;
+        *done += now;
+    }
+    if (rest && *done == whole) {
+        pad_block (self, data + whole, rest);
+        if (!write_fully (self->direct, self->bounce, BLOCK, address + whole))
+            return false;
+        *done = n;
     }
     return true;
 }
 
-static bool write_best (outfile_t *self, const uint8_t *data, size_t n, uint64_t address)
+static bool write_best (outfile_t *self, const uint8_t *data, size_t n, uint64_t address,
+                        bool pad)
 {
-    size_t blocks = n - n % BLOCK;
+    size_t done;
     if (self->direct < 0 || n < DIRECT_LEAST || address < DIRECT_FROM ||
         address % BLOCK != 0)
         return write_fully (self->fd, data, n, address);
-    if (!write_direct (self, data, blocks, address)) {
+    if (!write_direct (self, data, n, address, pad, &done)) {
         if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
             return false;
         /* It cannot do it after all, or the disk is broken, which shows here, too. */
@@ -179,8 +204,7 @@ static bool write_best (outfile_t *self, const uint8_t *data, size_t n, uint64_t
         return write_fully (self->fd, data, n, address);
     }
     self->used = true;
-    return n == blocks ||
-           write_fully (self->fd, data + blocks, n - blocks, address + blocks);
+    return done >= n || write_fully (self->fd, data + done, n - done, address + done);
 }
 
 bool outfile_direct (const outfile_t *self)
@@ -188,12 +212,12 @@ bool outfile_direct (const outfile_t *self)
     return self->used;
 }
 
-int outfile_write (outfile_t *self, const void *data, size_t n, uint64_t address,
-                   sluice_error_t *err)
+static int write_at (outfile_t *self, const void *data, size_t n, uint64_t address,
+                     bool pad, sluice_error_t *err)
 {
     if (address + n > self->size && outfile_whole (self, err) < 0)
         return -1;
-    if (!write_best (self, data, n, address))
+    if (!write_best (self, data, n, address, pad))
         return failed (self, "write to", err);
     if (address + n > self->size)
         self->size = address + n;
@@ -201,6 +225,18 @@ int outfile_write (outfile_t *self, const void *data, size_t n, uint64_t address
     if (self->rate)
         wait_for_rate (self, n);
     return 0;
+}
+
+int outfile_write (outfile_t *self, const void *data, size_t n, uint64_t address,
+                   sluice_error_t *err)
+{
+    return write_at (self, data, n, address, false, err);
+}
+
+int outfile_write_extent (outfile_t *self, const void *data, size_t n, uint64_t address,
+                          sluice_error_t *err)
+{
+    return write_at (self, data, n, address, true, err);
 }
 
 int outfile_read (outfile_t *self, void *data, size_t n, uint64_t address,

@@ -32,6 +32,10 @@ int outfile_whole (outfile_t *self, sluice_error_t *err);
 /* Write all of it, or fail with SLUICE_EOUTPUT. Waits as the rate wants it. */
 int outfile_write (outfile_t *self, const void *data, size_t n, uint64_t address,
                    sluice_error_t *err);
+/* The same for an extent, behind which nothing is up to the next page: zeros may be
+ * written there. */
+int outfile_write_extent (outfile_t *self, const void *data, size_t n, uint64_t address,
+                          sluice_error_t *err);
 /* Did anything go past the page cache? */
 bool outfile_direct (const outfile_t *self);
 int outfile_read (outfile_t *self, void *data, size_t n, uint64_t address,

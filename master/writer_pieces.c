@@ -132,7 +132,8 @@ static int take_data (writer_t *self, attempt_t *attempt, const piece_t *piece,
         .bytes = part->bytes,
         .deflated = part->deflated,
     };
-    if (outfile_write (self->file, payload, part_payload (part), held.address, err) < 0) {
+    if (outfile_write_extent (self->file, payload, part_payload (part), held.address,
+                              err) < 0) {
         space_free (self->space, held.address, part_payload (part));
         return -1;
     }
