@@ -70,7 +70,8 @@ def die_at(n, place, often, digest, binary, ini, folder, env):
     """Run once, to die at the n-th change: (exit status, items or None or what is
     wrong, was it gone on with). That is done at each so many places."""
     output = os.path.join(folder, 'at%d.h5' % n)
-    status, _ = run(binary, ini, output, dict(env, SLUICE_DIE_AT=str(n)))
+    compress = ['--compress', 'deflate'] if place % 2 else []
+    status, _ = run(binary, ini, output, dict(env, SLUICE_DIE_AT=str(n)), *compress)
     items, resumed = None, False
     try:
         if os.path.exists(output):
@@ -129,7 +130,7 @@ def main():
         preload = os.path.join(place.built, 'tests/preload/dieat.so')
         assert os.path.exists(preload), preload
         # About 1.5 s, for some snapshots; bulk makes extents of their own.
-        ini = place.job('sweep.ini', items=36, rows=40, vary=1, bulk_kib=1800,
+        ini = place.job('sweep.ini', items=36, rows=50000, vary=1, bulk_kib=900,
                         sleep_us=40000, items_per_task=3)
         folder = place.dir
         shm = '/dev/shm'
