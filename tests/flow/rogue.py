@@ -38,6 +38,7 @@ NODES = {
     'rows': 'a part of a wrong size',
     'many-rows': 'a part of a wrong size',
     'changed': 'rows that changed on the way',
+    'deflated': 'a part that must not be compressed',
     'length': 'it pushed more than it was granted',
     'stale': 'it pushed more than it was granted',
     'garbage': 'it pushed more than it was granted',

@@ -177,6 +177,18 @@ static void many_rows (rogue_t *self)
 {
     push_rows (self, 0, 2, 28); /* as if one had half the size */
 }
+static void deflated (rogue_t *self)
+{
+    piece_t piece = right_piece (self); /* a chunk, of a run that is not compressed */
+    piece.kind = PIECE_DATA;
+    piece.nparts = 1;
+    piece.parts[0] = (part_t){.rows = CHUNK_BYTES / 28,
+                              .bytes = CHUNK_BYTES / 28 * 28,
+                              .deflated = 2000,
+                              .deflated_xxh3 = 1};
+    piece.payload = 2000;
+    push (self, &piece, 2000);
+}
 static void changed (rogue_t *self)
 {
     push_rows (self, 0, 1, 28); /* the xxh3 is not theirs */
@@ -257,6 +269,7 @@ static const struct {
     {"rows", GRANTED, rows},
     {"many-rows", GRANTED, many_rows},
     {"changed", GRANTED, changed},
+    {"deflated", GRANTED, deflated},
     {"length", GRANTED, length},
     {"stale", GRANTED, stale},
     {"garbage", GRANTED, garbage},
