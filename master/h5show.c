@@ -245,6 +245,7 @@ static void print_totals (const output_t *output, const record_t *record, FILE *
              human_bytes ((double) record->rss, a));
     if (*output->digest)
         fprintf (out, "  digest %s\n", output->digest);
+    char *compress = output_text (output, "compress");
     for (size_t i = 0; i < output->nall; i++) {
         const rows_t *table = output->tables + i;
         if (i == output->ntables)
@@ -253,10 +254,12 @@ static void print_totals (const output_t *output, const record_t *record, FILE *
                  (unsigned long long) table->rows,
                  human_bytes ((double) (table->rows * table->row_bytes), a));
         if (table->filtered)
-            fprintf (out, ", compressed by workers to %s",
-                     human_bytes ((double) record->tables[i], a));
+            fprintf (out, ", compressed to %s (%s)",
+                     human_bytes ((double) record->tables[i], a),
+                     compress ? compress : "deflate");
         fputc ('\n', out);
     }
+    free (compress);
 }
 
 static void print_nodes (const record_t *record, unsigned limit, FILE *out)
