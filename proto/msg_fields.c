@@ -257,18 +257,27 @@ static const field_t result_fields[] = {
 };
 
 static const field_t lost_fields[] = {
-    U64 (msg_t, lost.first),     U64 (msg_t, lost.stop),
-    TEXT (msg_t, lost.reason),   I32 (msg_t, lost.sig),
-    I32 (msg_t, lost.exit_code), TEXT_OF (msg_t, lost.stderr_tail, MSG_MAX_STDERR),
-    TEXT (msg_t, lost.host),     END,
+    U64 (msg_t, lost.first),
+    U64 (msg_t, lost.stop),
+    TEXT (msg_t, lost.reason),
+    I32 (msg_t, lost.sig),
+    I32 (msg_t, lost.exit_code),
+    TEXT_OF (msg_t, lost.stderr_tail, MSG_MAX_STDERR),
+    TEXT (msg_t, lost.host),
+    END,
 };
 
 static const field_t progress_fields[] = {
-    U64 (msg_t, progress.items),    U64 (msg_t, progress.done),
-    U64 (msg_t, progress.failed),   U64 (msg_t, progress.running),
-    U64 (msg_t, progress.bytes),    U64 (msg_t, progress.milliseconds),
-    U32 (msg_t, progress.nodes),    U32 (msg_t, progress.cores),
-    TEXT (msg_t, progress.waiting), END,
+    U64 (msg_t, progress.items),
+    U64 (msg_t, progress.done),
+    U64 (msg_t, progress.failed),
+    U64 (msg_t, progress.running),
+    U64 (msg_t, progress.bytes),
+    U64 (msg_t, progress.milliseconds),
+    U32 (msg_t, progress.nodes),
+    U32 (msg_t, progress.cores),
+    TEXT (msg_t, progress.waiting),
+    END,
 };
 
 static const field_t over_fields[] = {
@@ -291,28 +300,17 @@ static const struct {
     const char *name;
     const field_t *fields;
 } types[MSG_TYPES] = {
-    [MSG_HELLO] = {"HELLO", hello_fields},
-    [MSG_WELCOME] = {"WELCOME", welcome_fields},
-    [MSG_SLOTS] = {"SLOTS", slots_fields},
-    [MSG_ASSIGN] = {"ASSIGN", tasks_fields},
-    [MSG_SHED] = {"SHED", tasks_fields},
-    [MSG_OFFER] = {"OFFER", offer_fields},
-    [MSG_CREDIT] = {"CREDIT", credit_fields},
-    [MSG_FAILED] = {"FAILED", failed_fields},
-    [MSG_REVOKE] = {"REVOKE", tasks_fields},
-    [MSG_RESYNC] = {"RESYNC", credit_fields},
-    [MSG_PING] = {"PING", ping_fields},
-    [MSG_PONG] = {"PONG", ping_fields},
-    [MSG_BYE] = {"BYE", text_fields},
-    [MSG_STATUS] = {"STATUS", text_fields},
-    [MSG_EXPLAIN] = {"EXPLAIN", text_fields},
-    [MSG_CANCEL] = {"CANCEL", tasks_fields},
-    [MSG_REPLY] = {"REPLY", text_fields},
-    [MSG_MAP] = {"MAP", map_fields},
-    [MSG_BEGUN] = {"BEGUN", begun_fields},
-    [MSG_RESULT] = {"RESULT", result_fields},
-    [MSG_LOST] = {"LOST", lost_fields},
-    [MSG_PROGRESS] = {"PROGRESS", progress_fields},
+    [MSG_HELLO] = {"HELLO", hello_fields},    [MSG_WELCOME] = {"WELCOME", welcome_fields},
+    [MSG_SLOTS] = {"SLOTS", slots_fields},    [MSG_ASSIGN] = {"ASSIGN", tasks_fields},
+    [MSG_SHED] = {"SHED", tasks_fields},      [MSG_OFFER] = {"OFFER", offer_fields},
+    [MSG_CREDIT] = {"CREDIT", credit_fields}, [MSG_FAILED] = {"FAILED", failed_fields},
+    [MSG_REVOKE] = {"REVOKE", tasks_fields},  [MSG_RESYNC] = {"RESYNC", credit_fields},
+    [MSG_PING] = {"PING", ping_fields},       [MSG_PONG] = {"PONG", ping_fields},
+    [MSG_BYE] = {"BYE", text_fields},         [MSG_STATUS] = {"STATUS", text_fields},
+    [MSG_EXPLAIN] = {"EXPLAIN", text_fields}, [MSG_CANCEL] = {"CANCEL", tasks_fields},
+    [MSG_REPLY] = {"REPLY", text_fields},     [MSG_MAP] = {"MAP", map_fields},
+    [MSG_BEGUN] = {"BEGUN", begun_fields},    [MSG_RESULT] = {"RESULT", result_fields},
+    [MSG_LOST] = {"LOST", lost_fields},       [MSG_PROGRESS] = {"PROGRESS", progress_fields},
     [MSG_OVER] = {"OVER", over_fields},
 };
 
