@@ -53,6 +53,7 @@ struct sluice_plan {               /* read these after plan_run */
     uint64_t seed;
     uint64_t items;
     size_t ntables;
+    bool longer; /* plan_lengthen */
     table_t *tables;
     size_t noutputs;
     named_array_t *outputs;
@@ -76,6 +77,14 @@ sluice_plan_t *plan_run_with (const kernel_t *kernel, const sluice_params_t *par
                               const char *folder, const share_t *share, uint64_t seed,
                               const void *context, sluice_error_t *err);
 void plan_destroy (sluice_plan_t **self_p);
+
+/* A chunk of more than a MiB is not kept in HDF5's cache of chunks, so that who reads some
+ * rows reads those, and not a chunk: twice as fast for one event, by h5py as it is
+ * (bench/layout.py). So chunks of content have a row more than fits a MiB, if `longer`;
+ * those that are compressed are to be kept, as they are read whole anyway. */
+void plan_lengthen (sluice_plan_t *plan, bool longer);
+/* Is this one of its tables whose chunks have a row more now? */
+bool plan_is_lengthened (const sluice_plan_t *plan, const table_t *table);
 
 /* In plan, of a built-in kernel: declare a table of the record of a run, named
  * sluice/..., which is not content (table_is_content). */

@@ -297,6 +297,24 @@ static void free_arrays (named_array_t *list, size_t n)
     free (list);
 }
 
+static bool may_be_longer (const table_t *table)
+{
+    return table->chunk_rows > 1 && table_is_content (table->name);
+}
+
+void plan_lengthen (sluice_plan_t *plan, bool longer)
+{
+    for (size_t i = 0; longer != plan->longer && i < plan->ntables; i++)
+        if (may_be_longer (&plan->tables[i]))
+            plan->tables[i].chunk_rows += longer ? 1 : -UINT64_C (1);
+    plan->longer = longer;
+}
+
+bool plan_is_lengthened (const sluice_plan_t *plan, const table_t *table)
+{
+    return plan->longer && may_be_longer (table);
+}
+
 void plan_destroy (sluice_plan_t **self_p)
 {
     sluice_plan_t *plan = *self_p;

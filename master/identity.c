@@ -69,7 +69,7 @@ static void hash_tables (identity_t *self, XXH3_state_t *hash)
         const table_t *table = self->plan->tables + i;
         hash_text (hash, table->name);
         hash_text (hash, table->dtype);
-        hash_number (hash, table->chunk_rows);
+        hash_number (hash, table->chunk_rows - plan_is_lengthened (self->plan, table));
     }
     hash_end (hash, self->tables);
 }
@@ -145,6 +145,7 @@ int identity_write (const identity_t *self, hid_t group, sluice_error_t *err)
         h5_write_u64 (group, "inputs", self->plan->nfiles, err) < 0 ||
         h5_write_text (group, "inputs_digest", self->inputs, err) < 0 ||
         h5_write_text (group, "plan_digest", self->tables, err) < 0 ||
+        h5_write_u64 (group, "longer_chunks", self->plan->longer, err) < 0 ||
         h5_write_text (group, "outputs_digest", self->outputs, err) < 0 ||
         h5_write_text (group, "given_digest", self->given, err) < 0)
         return -1;

@@ -387,16 +387,13 @@ static int read_policy (job_t *self, sluice_error_t *err)
     return 0;
 }
 
-/* A chunk of more than a MiB is not kept in HDF5's cache of chunks, so that who reads
- * some rows reads those, and not a chunk: twice as fast for one event, by h5py as it is
- * (bench/layout.py). Compressed ones are to be kept: they are read whole anyway. */
-static void lengthen_chunks (job_t *self)
+/* Chunks that are not compressed are longer; pieces may be of these in any case, as a file
+ * that is gone on with has what it has. */
+static void choose_chunks (job_t *self, sluice_error_t *err)
 {
-    for (size_t i = 0; !self->deflate && i < self->plan->ntables; i++) {
-        table_t *table = &self->plan->tables[i];
-        if (table->chunk_rows > 1 && table_is_content (table->name))
-            table->chunk_rows++;
-    }
+    plan_lengthen (self->plan, true);
+    self->segment = segment_for (self->plan->tables, self->plan->ntables, err);
+    plan_lengthen (self->plan, !self->deflate);
 }
 
 static int check_window (job_t *self, sluice_error_t *err)
@@ -473,8 +470,7 @@ job_t *job_open (const run_options_t *options, sluice_error_t *err)
     if (!self->plan)
         goto error;
     warn_of_unknown (self);
-    lengthen_chunks (self);
-    self->segment = segment_for (self->plan->tables, self->plan->ntables, err);
+    choose_chunks (self, err);
     if (self->segment && map && map->max_row > self->segment)
         self->segment = (uint32_t) (map->max_row + 4095) & ~4095u; /* it is mapped */
     if (!self->segment || check_window (self, err) || check_cores (self, err))

@@ -189,6 +189,11 @@ static int read_about (output_t *self, sluice_error_t *err)
     if (H5Aexists (self->group, "late") > 0 &&
         h5_read_u64 (self->group, "late", &late, err) < 0)
         return -1;
+    uint64_t longer = 0;
+    if (H5Aexists (self->group, "longer_chunks") > 0 &&
+        h5_read_u64 (self->group, "longer_chunks", &longer, err) < 0)
+        return -1;
+    self->longer = longer != 0;
     if (H5Aexists (self->group, "resumed") > 0 &&
         h5_read_u64 (self->group, "resumed", &self->resumed, err) < 0)
         return -1;

@@ -122,6 +122,8 @@ int resume_look (const job_t *job, run_result_t *result, sluice_error_t *err)
         rc = 0; /* it may have been cut, which the writer sees to */
     if (output) {
         rc = identity_check (identity, output->group, err);
+        if (rc == 0) /* that the job would have others now does not matter */
+            plan_lengthen (job->plan, output->longer);
         if (rc < 0)
             sluice_fail_at (err, "output %s: cannot go on with it", job->output);
         else if (strcmp (output->status, "complete") == 0) {

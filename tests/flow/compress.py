@@ -275,7 +275,7 @@ class Test:
         summary = self.place.run(job, path, '--no-local', '--window', '16M')
         node.terminate()
         node.wait()
-        assert summary['data_path'] == 'tcp+curve' and summary['compress'] == 'deflate:2'
+        assert summary['data_path'] == 'tcp+aes256gcm' and summary['compress'] == 'deflate:2'
         assert summary['digest'] == self.summary['digest']
         assert summary['stored'] < summary['bytes'] and summary['malformed'] == 0, summary
         self.sound(path)
