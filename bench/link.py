@@ -117,7 +117,7 @@ def swarm(bench, nodes, items, kib, at_once):
 
 def many_nodes(bench):
     nodes = 30 if bench.quick else 300
-    items, kib = (60, 1024) if bench.quick else (1200, 2048)
+    items, kib = (60, 1025) if bench.quick else (1200, 2050)
 
     greeted = []
 

@@ -152,6 +152,8 @@ static const char *outbox_waits (const view_t *v, const link_t *l, unsigned node
         return "its results are on their way";
     if (gate_wants (v->gate, node))
         return "its results wait for credit: the window is full";
+    if (links_unwritten (v->links, l) > 0)
+        return "its results wait for the writer";
     return "";
 }
 
@@ -297,6 +299,16 @@ static void explain_writer (waits_t *waits, const view_t *v, const tasks_t *task
                   "results of %u node%s%s wait for credit: the window of %s is full, "
                   "%s of it with what the writer has not written",
                   starved, plural (starved), kept, window, held);
+    }
+    for (unsigned i = 0; i < links_size (v->links); i++) {
+        const link_t *l = links_at (v->links, i);
+        uint64_t unwritten = l && l->state == LINK_READY && !gate_wants (v->gate, i)
+                                 ? links_unwritten (v->links, l)
+                                 : 0;
+        char size[16];
+        if (unwritten > CHUNK_BYTES)
+            add_wait (waits, "results of this machine wait for the writer, %s of them",
+                      human_bytes ((double) unwritten, size));
     }
 }
 

@@ -520,6 +520,11 @@ void links_counts (const links_t *self, links_counts_t *counts)
     }
 }
 
+uint64_t links_unwritten (const links_t *self, const link_t *l)
+{
+    return l->position - link_received (self, l);
+}
+
 const link_t *links_at (const links_t *self, unsigned node)
 {
     return node < self->nlinks && self->links[node].state ? &self->links[node] : NULL;

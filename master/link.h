@@ -147,6 +147,9 @@ void links_counts (const links_t *self, links_counts_t *counts);
 
 /* Is this the uuid of a node we are linked to? */
 bool links_know (const links_t *self, const uint8_t *uuid);
+/* Bytes of its results that came, and are its memory still: those of the node on this
+ * machine until they are written. */
+uint64_t links_unwritten (const links_t *self, const link_t *l);
 const link_t *links_at (const links_t *self, unsigned node); /* NULL: free */
 unsigned links_size (const links_t *self);
 

@@ -122,15 +122,15 @@ equal "cancel a dead run: $(cat dead.cancel.err)" $status 0
 check 'it says so' grep -q 'its master has died; ended at 0 of 0 nodes that had it; its record is removed' dead.cancel
 nothing_left 'a dead run'
 
-# A slow disk and a small window: results wait for credit.
+# A slow disk: results wait for the writer, or for credit.
 job bulk.ini items=4000 rows=3 bulk_kib=1024
 begin bulk --cores 2 --window 8M --outbox 16M --write-rate 2M
-# full: the window is full, and explain says so
+# full: nothing more fits, and explain says so
 full () {
     ask bulk.say explain "$id"
-    grep -qE 'results of 1 node( \(.* kept there\))? wait for credit: the window of .* is full' bulk.say
+    grep -qE 'results of this machine wait for the writer, [0-9.]* MiB of them|results of 1 node( \(.* kept there\))? wait for credit: the window of .* is full' bulk.say
 }
-check "results wait for credit: $(cat bulk.say 2>/dev/null)" wait_for 20 full
+check "results wait: $(cat bulk.say 2>/dev/null)" wait_for 20 full
 cat bulk.say
 kill -INT $master
 wait $master || true

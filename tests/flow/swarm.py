@@ -26,7 +26,7 @@ import time
 
 from libflow import Place
 
-ITEM = 4 << 20
+ITEM = 4100 << 10         # four chunks: of 1,025 rows of a KiB
 RATIO = 1.5
 
 

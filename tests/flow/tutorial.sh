@@ -91,6 +91,7 @@ wanted, host, home = sys.argv[1:]
 KINDS = [
     (r'\d+(\.\d+)? ([KMGT]i)?B\b', 'N B'),
     (r'\d+(\.\d+)? s\b', 'N s'),
+    (r'\d+ %', 'N %'),
     (r'\d{4}-\d\d-\d\dT[0-9:]+Z', 'TIME'),
     (r'\b\d\d:\d\d\b', 'TIME'),
     (r'tcp://\S+', 'ADDRESS'),
