@@ -328,19 +328,19 @@ static link_t *sealed_of (links_t *self, const plane_t *plane, zmq_msg_t *header
     return l && l->sealed ? l : NULL;
 }
 
-/* Put the header in the place of the sealed one. -1: it is not what was sealed. */
+/* Put what was sealed in the place of the sealed frame. -1: it is not what was sealed. */
 static int unseal (links_t *self, const link_t *l, zmq_msg_t *frame, seal_t *seal)
 {
-    uint8_t buffer[PIECE_MAX_HEADER + SEAL_OVERHEAD];
+    uint8_t buffer[PIECE_MAX_BATCH + SEAL_OVERHEAD]; /* a header, or a batch */
     size_t n = zmq_msg_size (frame);
     zmq_msg_t plain;
-    const uint8_t *header = n <= sizeof buffer
+    const uint8_t *inside = n <= sizeof buffer
                                 ? seal_open_header (self->opener, l->header_key,
                                                     zmq_msg_data (frame), n, seal, buffer)
                                 : NULL;
-    if (!header || zmq_msg_init_size (&plain, n - SEAL_OVERHEAD))
+    if (!inside || zmq_msg_init_size (&plain, n - SEAL_OVERHEAD))
         return -1;
-    memcpy (zmq_msg_data (&plain), header, n - SEAL_OVERHEAD);
+    memcpy (zmq_msg_data (&plain), inside, n - SEAL_OVERHEAD);
     zmq_msg_move (frame, &plain);
     zmq_msg_close (&plain);
     return 0;
@@ -354,88 +354,141 @@ static void piece_ends (links_t *self, const link_t *l, uint64_t cost)
         handed_came (self->handed, cost, true);
 }
 
-/* A piece. Returns true if the frames were handed over. */
-static bool on_piece (links_t *self, const plane_t *plane, zmq_msg_t frame[2])
+/* A piece that came, be it by itself or with others in a message, with its header and
+ * the bytes of both; `sealed` is the link that had sealed it. Returns its link if it is
+ * to go to the writer, else NULL: what it costs was settled. */
+static link_t *judge (links_t *self, const link_t *sealed, const piece_t *piece,
+                      const void *header, size_t nheader, uint64_t cost)
 {
-    piece_t piece;
-    seal_t seal;
-    uint64_t bytes;
-    const link_t *sealed = sealed_of (self, plane, &frame[0]);
-    if ((sealed && unseal (self, sealed, &frame[0], &seal)) ||
-        decode (self, plane, frame, &piece, &bytes)) {
-        self->counts.malformed++;
-        return false;
-    }
-    uint64_t cost = zmq_msg_size (&frame[0]) + bytes + (sealed ? SEAL_OVERHEAD : 0);
-    link_t *l = memcmp (piece.run, self->job->run, RUN_BYTES) == 0
-                    ? by_token (self, piece.token)
+    link_t *l = memcmp (piece->run, self->job->run, RUN_BYTES) == 0
+                    ? by_token (self, piece->token)
                     : NULL;
     if (self->trace)
-        trace_piece (self->trace, TRACE_IN, l ? l->endpoint : "?",
-                     zmq_msg_data (&frame[0]), zmq_msg_size (&frame[0]), bytes);
-    if (!l || l->sealed != (l == sealed) || piece.epoch != l->epoch ||
-        piece.position < l->position) {
+        trace_piece (self->trace, TRACE_IN, l ? l->endpoint : "?", header, nheader,
+                     piece->payload);
+    if (!l || l->sealed != (l == sealed) || piece->epoch != l->epoch ||
+        piece->position < l->position) {
         self->counts.stale_frames++;
-        return false;
+        return NULL;
     }
-    if (piece.position > l->position) { /* something was lost on the way */
+    if (piece->position > l->position) { /* something was lost on the way */
         link_resync (self, l);
-        return false;
+        return NULL;
     }
     unsigned node = (unsigned) (l - self->links);
     if (!gate_received (self->gate, node, cost)) {
         link_cut_off (self, l, "it pushed more than it was granted");
-        return false;
+        return NULL;
     }
     l->position += cost;
     l->heard = l->moved = clock_ms ();
     l->stall_ms = faults_ms (STALL_MS);
     l->resyncs = 0;
-    const task_t *task = sched_running (self->sched, node, piece.task, piece.attempt);
-    if (task && piece.kind == PIECE_DONE &&
-        (piece.first != task->first || piece.stop > task->stop ||
-         piece.stop < piece.first)) {
+    const task_t *task = sched_running (self->sched, node, piece->task, piece->attempt);
+    if (task && piece->kind == PIECE_DONE &&
+        (piece->first != task->first || piece->stop > task->stop ||
+         piece->stop < piece->first)) {
         piece_ends (self, l, cost);
         link_cut_off (self, l, "it sent a result for items it was not given");
-        return false;
+        return NULL;
     }
-    if (!task && piece.kind != PIECE_EMPTY) {
+    if (!task && piece->kind != PIECE_EMPTY) {
         self->counts.unwanted++;
-        if (never_had (self, node, &piece)) {
+        if (never_had (self, node, piece)) {
             piece_ends (self, l, cost);
             link_cut_off (self, l, "it sent a result of a task that it was not given");
-            return false;
+            return NULL;
         }
     }
     /* The writer is told nothing of an attempt known to be dead. */
-    if (piece.kind == PIECE_EMPTY || !task || self->stopped) {
+    if (piece->kind == PIECE_EMPTY || !task || self->stopped) {
         piece_ends (self, l, cost);
-        return false;
+        return NULL;
     }
+    return l;
+}
+
+/* The writer has this piece, or will. */
+static void delivered (links_t *self, link_t *l, const piece_t *piece, uint64_t cost)
+{
+    task_t late;
+    unsigned other = SCHED_NOBODY, node = (unsigned) (l - self->links);
+    if (piece->kind == PIECE_DONE)
+        other = sched_delivered (self->sched, node, piece->task, piece->attempt, &late);
+    if (other != SCHED_NOBODY)
+        link_revoke (self, other, &late);
+    if (l->local && handed_came (self->handed, cost, false))
+        link_lose (self, l, "out of memory");
+}
+
+static void on_piece (links_t *self, const plane_t *plane, const link_t *sealed,
+                      const seal_t *seal, zmq_msg_t frame[2])
+{
+    piece_t piece;
+    uint64_t bytes;
+    if (decode (self, plane, frame, &piece, &bytes)) {
+        self->counts.malformed++;
+        return;
+    }
+    uint64_t cost = zmq_msg_size (&frame[0]) + bytes + (sealed ? SEAL_OVERHEAD : 0);
+    link_t *l = judge (self, sealed, &piece, zmq_msg_data (&frame[0]),
+                       zmq_msg_size (&frame[0]), cost);
+    if (!l)
+        return;
     bool handed = bytes != zmq_msg_size (&frame[1]);
     if (handed && handed_resolve (self->handed, &frame[1], bytes)) {
         piece_ends (self, l, cost);
         link_cut_off (self, l, "it refers to memory that it did not hand over");
-        return false;
+        return;
     }
     self->counts.used_handed |= handed;
-    if (wthread_piece (self->writer, node, &frame[0], &frame[1], sealed ? &seal : NULL,
-                       cost)) {
+    if (wthread_piece (self->writer, (unsigned) (l - self->links), &frame[0], &frame[1],
+                       sealed && bytes > 0 ? seal : NULL, cost))
         piece_ends (self, l, cost);
-        return false;
+    else
+        delivered (self, l, &piece, cost);
+}
+
+/* Small pieces in one message: each is judged by itself, and the writer gets the frame
+ * with those that it is to take. */
+static void on_batch (links_t *self, const link_t *sealed, zmq_msg_t *frame)
+{
+    const uint8_t *data = zmq_msg_data (frame);
+    size_t n = zmq_msg_size (frame), header, most = 0;
+    wthread_batch_t *batch = NULL;
+    piece_t piece;
+    for (size_t at = 0; at < n; at += header + (size_t) piece.payload) {
+        header = piece_decode_first (data + at, n - at, &piece, NULL);
+        if (header == 0) { /* what is behind it cannot be found */
+            self->counts.malformed++;
+            break;
+        }
+        uint64_t cost = header + piece.payload + (sealed ? SEAL_OVERHEAD : 0);
+        link_t *l = judge (self, sealed, &piece, data + at, header, cost);
+        if (!l)
+            continue;
+        most = n / (header + (size_t) piece.payload) + 16; /* a guess */
+        if (wthread_batch_add (&batch, most, (unsigned) (l - self->links), at, cost))
+            piece_ends (self, l, cost);
+        else
+            delivered (self, l, &piece, cost);
     }
-    if (l->local && handed_came (self->handed, cost, false)) {
-        link_lose (self, l, "out of memory");
-        return true;
-    }
-    if (piece.kind == PIECE_DONE) {
-        task_t late;
-        unsigned other =
-            sched_delivered (self->sched, node, piece.task, piece.attempt, &late);
-        if (other != SCHED_NOBODY)
-            link_revoke (self, other, &late);
-    }
-    return true;
+    if (batch)
+        wthread_pieces (self->writer, batch, frame);
+}
+
+/* What came in two frames: a piece, or small ones in the first. */
+static void on_frames (links_t *self, const plane_t *plane, zmq_msg_t frame[2])
+{
+    seal_t seal;
+    const link_t *sealed = sealed_of (self, plane, &frame[0]);
+    if (sealed && unseal (self, sealed, &frame[0], &seal))
+        self->counts.malformed++;
+    else if (zmq_msg_size (&frame[1]) == 0 &&
+             piece_is_batch (zmq_msg_data (&frame[0]), zmq_msg_size (&frame[0])))
+        on_batch (self, sealed, &frame[0]);
+    else
+        on_piece (self, plane, sealed, &seal, frame);
 }
 
 static void receive_data (links_t *self, plane_t *plane)
@@ -448,7 +501,7 @@ static void receive_data (links_t *self, plane_t *plane)
         if (there && !whole)
             self->counts.malformed++;
         if (there && whole)
-            on_piece (self, plane, frame);
+            on_frames (self, plane, frame);
         zmq_msg_close (&frame[0]);
         zmq_msg_close (&frame[1]);
         if (!there)

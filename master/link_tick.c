@@ -27,8 +27,9 @@ static void assign (links_t *self, link_t *l, int64_t now)
     size_t n = 0;
     if (self->paused)
         return;
-    /* A node asks for what its slots can take, and as much ahead. */
-    if (l->credit > l->assigned && l->credit - l->assigned > 4 * (uint64_t) l->slots) {
+    /* A node asks for what its slots can take, and for short tasks ahead. */
+    if (l->credit > l->assigned &&
+        l->credit - l->assigned > 4 * (uint64_t) l->slots + MSG_TASKS_AHEAD) {
         link_cut_off (self, l, "it asks for more tasks than it has slots");
         return;
     }
@@ -37,6 +38,8 @@ static void assign (links_t *self, link_t *l, int64_t now)
         n++;
     if (n > 0)
         send_tasks (self, l, n, tasks);
+    if (n == sizeof tasks / sizeof *tasks)
+        assign (self, l, now);
 }
 
 /* Some node has a free slot and nothing is pending: take from the slowest. */

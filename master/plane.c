@@ -19,7 +19,7 @@ int plane_open (plane_t *plane, void *context, const job_t *job, bool curve,
         return sluice_fail (err, SLUICE_ESYSTEM, "cannot open sockets: %s",
                             zmq_strerror (zmq_errno ()));
     int64_t control_max = MSG_MAX_REPORT,
-            piece_max = (int64_t) job->segment + PIECE_MAX_HEADER;
+            piece_max = (int64_t) job->segment + PIECE_MAX_BATCH;
     zmq_setsockopt (plane->router, ZMQ_MAXMSGSIZE, &control_max, sizeof control_max);
     zmq_setsockopt (plane->pull, ZMQ_MAXMSGSIZE, &piece_max, sizeof piece_max);
     set_int (plane->pull, ZMQ_RCVHWM, 4);

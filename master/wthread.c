@@ -4,6 +4,8 @@
 #include "master/wthread.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,17 +16,32 @@
 
 /* Results wait for others, so that many small ones are one write, but not long. */
 enum { MOST_UNPUBLISHED = 64 };
+/* Pieces are in the file for no more than so many others before that is told. */
+enum { MOST_UNTOLD = 256, UNTOLD_BYTES = 128 << 10 };
 /* Closing a file whose disk answers takes no longer. */
 enum { STOP_MS = 5000 };
 enum { OPENED_ALIGN = 4096 };
 
 typedef enum {
     ORDER_PIECE,
+    ORDER_BATCH,
     ORDER_DROP,
     ORDER_NODE,
     ORDER_FAILURE,
     ORDER_FINISH
 } order_type_t;
+
+/* Where a piece of a batch begins, in the order's frame. */
+typedef struct {
+    uint32_t at;
+    unsigned node;
+    uint64_t cost;
+} place_t;
+
+struct wthread_batch {
+    size_t n, room;
+    place_t places[];
+};
 
 typedef struct order {
     struct order *next;
@@ -35,9 +52,10 @@ typedef struct order {
     uint64_t stop;
     uint32_t attempt;
     bool final;
-    zmq_msg_t header, payload; /* ORDER_PIECE */
+    zmq_msg_t header, payload; /* ORDER_PIECE; ORDER_BATCH: header only */
     bool sealed;
     seal_t seal;
+    wthread_batch_t *batch;
     char *text[4]; /* host, isa; or reason, stderr; or status */
     msg_welcome_t welcome;
     msg_failed_t failed;
@@ -57,7 +75,12 @@ struct wthread {
     pthread_cond_t wake;
     order_t *orders, **orders_end;
     event_t *events, **events_end;
-    bool stop;
+    atomic_bool stop;
+    /* of the thread alone */
+    order_t *mine;                 /* orders that it has taken, and not carried out */
+    event_t *untold, **untold_end; /* what it will tell */
+    unsigned nuntold;
+    uint64_t untold_bytes; /* that have left memory */
     writer_totals_t totals, durable;
     /* the thread's own: */
     opener_t *opener; /* made with the first sealed piece */
@@ -71,6 +94,9 @@ static void order_free (order_t *o)
         zmq_msg_close (&o->header);
         zmq_msg_close (&o->payload);
     }
+    if (o->type == ORDER_BATCH)
+        zmq_msg_close (&o->header);
+    free (o->batch);
     for (size_t i = 0; i < sizeof o->text / sizeof *o->text; i++)
         free (o->text[i]);
     free (o);
@@ -78,23 +104,56 @@ static void order_free (order_t *o)
 
 /* ---- in the thread -------------------------------------------------------- */
 
+/* The texts of most events are empty, and long. */
+static void copy_event (wthread_event_t *to, const wthread_event_t *from)
+{
+    memcpy (to, from, offsetof (wthread_event_t, error));
+    to->error.code = from->error.code;
+    if (from->error.code == SLUICE_OK)
+        to->error.text[0] = '\0';
+    else
+        to->error = from->error;
+}
+
 /* An event that cannot be told would leave the loop waiting: try for ever,
  * memory comes back as orders are freed. */
-static void tell (wthread_t *self, const wthread_event_t *event)
+static void tell_later (wthread_t *self, const wthread_event_t *event)
 {
     event_t *e;
-    while (!(e = calloc (1, sizeof *e)))
+    while (!(e = malloc (sizeof *e)))
         nanosleep (&(struct timespec){.tv_nsec = 10000000}, NULL);
-    e->event = *event;
+    copy_event (&e->event, event);
+    e->next = NULL;
+    *self->untold_end = e;
+    self->untold_end = &e->next;
+    self->nuntold++;
+    self->untold_bytes += event->cost;
+}
+
+/* Tell all that is to be told. */
+static void tell_now (wthread_t *self)
+{
+    if (!self->untold)
+        return;
     pthread_mutex_lock (&self->lock);
-    *self->events_end = e;
-    self->events_end = &e->next;
+    *self->events_end = self->untold;
+    self->events_end = self->untold_end;
+    self->untold = NULL;
+    self->untold_end = &self->untold;
+    self->nuntold = 0;
+    self->untold_bytes = 0;
     writer_totals (self->writer, &self->totals);
     writer_durable (self->writer, &self->durable);
     pthread_mutex_unlock (&self->lock);
     uint64_t one = 1;
     while (write (self->fd, &one, sizeof one) < 0)
         ; /* EINTR only: the counter cannot be full */
+}
+
+static void tell (wthread_t *self, const wthread_event_t *event)
+{
+    tell_later (self, event);
+    tell_now (self);
 }
 
 /* Wait up to `seconds` or until told to stop; true: stop. */
@@ -149,12 +208,13 @@ static const void *payload_of (wthread_t *self, order_t *o, sluice_error_t *err)
     return NULL;
 }
 
-static int carry_out (wthread_t *self, const order_t *o, const piece_t *piece,
-                      const void *payload, sluice_error_t *err)
+static int carry_out (wthread_t *self, const order_t *o, unsigned node,
+                      const piece_t *piece, const void *payload, sluice_error_t *err)
 {
     switch (o->type) {
     case ORDER_PIECE:
-        return writer_piece (self->writer, o->node, piece, payload, err);
+    case ORDER_BATCH:
+        return writer_piece (self->writer, node, piece, payload, err);
     case ORDER_DROP:
         writer_drop (self->writer, o->task, o->attempt);
         return 0;
@@ -169,34 +229,23 @@ static int carry_out (wthread_t *self, const order_t *o, const piece_t *piece,
     return 0;
 }
 
-/* Carry out one order, waiting while the disk is full. Returns false when
- * the writer cannot go on (told already). */
-static bool handle (wthread_t *self, order_t *o)
+/* Carry out one order, or one piece of it, waiting while the disk is full. Returns
+ * false when the writer cannot go on (told already). */
+static bool handle_one (wthread_t *self, order_t *o, unsigned node, uint64_t cost,
+                        const piece_t *piece, const void *payload)
 {
     static const double step = 1.0; /* seconds between tries on a full disk */
-    wthread_event_t event = {.type = WTHREAD_WROTE, .node = o->node, .cost = o->cost};
-    piece_t piece;
-    sluice_error_t err = {0};
-    if (o->type == ORDER_PIECE &&
-        piece_decode (zmq_msg_data (&o->header), zmq_msg_size (&o->header),
-                      zmq_msg_size (&o->payload), &piece, &err)) {
-        event.type = WTHREAD_REFUSED; /* decoded once before: cannot happen */
-        event.error = err;
-        tell (self, &event);
-        return true;
-    }
-    const void *payload = NULL;
-    if (o->type == ORDER_PIECE && !(payload = payload_of (self, o, &err))) {
-        bool refused = err.code == SLUICE_EPROTO;
-        event.type = refused ? WTHREAD_REFUSED : WTHREAD_BROKEN;
-        event.task = piece.task;
-        event.attempt = piece.attempt;
-        event.error = err;
-        tell (self, &event);
-        return refused;
-    }
+    wthread_event_t event;
+    sluice_error_t err;
+    memset (&event, 0, offsetof (wthread_event_t, error) + sizeof event.error.code);
+    event.error.text[0] = '\0';
+    event.type = WTHREAD_WROTE;
+    event.node = node;
+    event.cost = cost;
+    err.code = SLUICE_OK;
+    err.text[0] = '\0';
     bool full = false;
-    for (double waited = 0; carry_out (self, o, &piece, payload, &err) != 0;
+    for (double waited = 0; carry_out (self, o, node, piece, payload, &err) != 0;
          waited += step) {
         if (err.code == SLUICE_EPROTO || err.code == SLUICE_EFAILED) {
             event.type = err.code == SLUICE_EPROTO ? WTHREAD_REFUSED : WTHREAD_FAILED;
@@ -220,16 +269,68 @@ static bool handle (wthread_t *self, order_t *o)
         tell (self, &(wthread_event_t){.type = WTHREAD_SPACE});
     if (o->type == ORDER_FINISH)
         event.type = WTHREAD_FINISHED;
-    if (o->type == ORDER_PIECE) {
-        event.task = piece.task;
-        event.attempt = piece.attempt;
-        event.stop = piece.stop;
-        event.seconds = piece.seconds;
-        event.done = piece.kind == PIECE_DONE && event.type == WTHREAD_WROTE;
+    if (piece) {
+        event.task = piece->task;
+        event.attempt = piece->attempt;
+        event.stop = piece->stop;
+        event.seconds = piece->seconds;
+        event.done = piece->kind == PIECE_DONE && event.type == WTHREAD_WROTE;
     }
-    if (o->type == ORDER_PIECE || o->type == ORDER_FINISH)
-        tell (self, &event);
+    if (piece || o->type == ORDER_FINISH)
+        tell_later (self, &event);
+    if (self->nuntold >= MOST_UNTOLD || self->untold_bytes >= UNTOLD_BYTES)
+        tell_now (self);
     return true;
+}
+
+/* It was decoded once before: cannot happen. */
+static bool refuse (wthread_t *self, unsigned node, uint64_t cost,
+                    const sluice_error_t *err)
+{
+    tell (self, &(wthread_event_t){
+                    .type = WTHREAD_REFUSED, .node = node, .cost = cost, .error = *err});
+    return true;
+}
+
+static bool handle_batch (wthread_t *self, order_t *o)
+{
+    piece_t piece;
+    sluice_error_t err = {0};
+    const uint8_t *data = zmq_msg_data (&o->header);
+    size_t n = zmq_msg_size (&o->header);
+    for (size_t i = 0; i < o->batch->n; i++) {
+        const place_t *place = &o->batch->places[i];
+        size_t header =
+            piece_decode_first (data + place->at, n - place->at, &piece, &err);
+        if (header == 0)
+            return refuse (self, place->node, place->cost, &err);
+        if (!handle_one (self, o, place->node, place->cost, &piece,
+                         data + place->at + header))
+            return false;
+    }
+    return true;
+}
+
+static bool handle (wthread_t *self, order_t *o)
+{
+    piece_t piece;
+    sluice_error_t err = {0};
+    if (o->type == ORDER_BATCH)
+        return handle_batch (self, o);
+    if (o->type != ORDER_PIECE)
+        return handle_one (self, o, o->node, o->cost, NULL, NULL);
+    if (piece_decode (zmq_msg_data (&o->header), zmq_msg_size (&o->header),
+                      zmq_msg_size (&o->payload), &piece, &err))
+        return refuse (self, o->node, o->cost, &err);
+    const void *payload = payload_of (self, o, &err);
+    if (payload)
+        return handle_one (self, o, o->node, o->cost, &piece, payload);
+    wthread_event_t event = {
+        .node = o->node, .cost = o->cost, .task = piece.task, .attempt = piece.attempt};
+    event.type = err.code == SLUICE_EPROTO ? WTHREAD_REFUSED : WTHREAD_BROKEN;
+    event.error = err;
+    tell (self, &event);
+    return event.type == WTHREAD_REFUSED;
 }
 
 /* The next order, and whether there are more; NULL after a while without one or when told
@@ -237,6 +338,14 @@ static bool handle (wthread_t *self, order_t *o)
 static order_t *take (wthread_t *self, bool *stop, bool *more)
 {
     struct timespec until;
+    order_t *o = self->mine;
+    *stop = self->stop;
+    if (o || *stop) {
+        self->mine = o && !*stop ? o->next : o;
+        *more = self->mine != NULL;
+        return *stop ? NULL : o;
+    }
+    tell_now (self);
     clock_gettime (CLOCK_MONOTONIC, &until);
     until.tv_nsec += 100000000; /* snapshots are due every 0.2 s at most */
     until.tv_sec += until.tv_nsec / 1000000000;
@@ -245,15 +354,15 @@ static order_t *take (wthread_t *self, bool *stop, bool *more)
     while (!self->orders && !self->stop &&
            pthread_cond_timedwait (&self->wake, &self->lock, &until) == 0)
         ;
-    order_t *o = self->stop ? NULL : self->orders;
+    o = self->stop ? NULL : self->orders;
     if (o) {
-        self->orders = o->next;
-        if (!self->orders)
-            self->orders_end = &self->orders;
+        self->mine = o->next;
+        self->orders = NULL;
+        self->orders_end = &self->orders;
     }
     *stop = self->stop;
     writer_durable (self->writer, &self->durable);
-    *more = self->orders != NULL;
+    *more = self->mine != NULL;
     pthread_mutex_unlock (&self->lock);
     return o;
 }
@@ -269,6 +378,8 @@ static void *thread_main (void *arg)
             sound = handle (self, o);
             order_free (o);
         }
+        if (!more)
+            tell_now (self);
         sluice_error_t err = {0};
         if (stop || !sound || finish)
             continue;
@@ -308,6 +419,7 @@ wthread_t *wthread_new (writer_t *writer, double patience, sluice_error_t *err)
     self->patience = patience;
     self->orders_end = &self->orders;
     self->events_end = &self->events;
+    self->untold_end = &self->untold;
     writer_totals (writer, &self->totals);
     writer_durable (writer, &self->durable);
     self->fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -332,6 +444,23 @@ error:
     return NULL;
 }
 
+static void free_orders (order_t *o)
+{
+    for (order_t *next; o; o = next) {
+        next = o->next;
+        order_free (o);
+    }
+}
+
+static void free_events (event_t *e)
+{
+    for (event_t *next; e; e = next) {
+        next = e->next;
+        msg_clear (&(msg_t){.type = MSG_RESULT, .result = e->event.result});
+        free (e);
+    }
+}
+
 bool wthread_destroy (wthread_t **self_p)
 {
     wthread_t *self = *self_p;
@@ -344,15 +473,10 @@ bool wthread_destroy (wthread_t **self_p)
     pthread_mutex_unlock (&self->lock);
     if (!join_within (self->thread, STOP_MS))
         return false;
-    for (order_t *o = self->orders, *next; o; o = next) {
-        next = o->next;
-        order_free (o);
-    }
-    for (event_t *e = self->events, *next; e; e = next) {
-        next = e->next;
-        msg_clear (&(msg_t){.type = MSG_RESULT, .result = e->event.result});
-        free (e);
-    }
+    free_orders (self->mine);
+    free_orders (self->orders);
+    free_events (self->untold);
+    free_events (self->events);
     pthread_mutex_destroy (&self->lock);
     pthread_cond_destroy (&self->wake);
     close (self->fd);
@@ -392,6 +516,38 @@ int wthread_piece (wthread_t *self, unsigned node, zmq_msg_t *header, zmq_msg_t 
     zmq_msg_move (&o->payload, payload);
     queue (self, o);
     return 0;
+}
+
+int wthread_batch_add (wthread_batch_t **batch, size_t most, unsigned node, size_t at,
+                       uint64_t cost)
+{
+    wthread_batch_t *self = *batch;
+    if (!self || self->n == self->room) {
+        size_t room = self ? 2 * self->room : most + 1;
+        wthread_batch_t *grown =
+            realloc (self, sizeof *grown + room * sizeof *grown->places);
+        if (!grown)
+            return -1;
+        if (!self)
+            grown->n = 0;
+        grown->room = room;
+        *batch = self = grown;
+    }
+    self->places[self->n++] = (place_t){.at = (uint32_t) at, .node = node, .cost = cost};
+    return 0;
+}
+
+void wthread_pieces (wthread_t *self, wthread_batch_t *batch, zmq_msg_t *frame)
+{
+    order_t *o;
+    /* Its pieces were judged and count as delivered. */
+    while (!(o = calloc (1, sizeof *o)))
+        nanosleep (&(struct timespec){.tv_nsec = 10000000}, NULL);
+    o->type = ORDER_BATCH;
+    o->batch = batch;
+    zmq_msg_init (&o->header);
+    zmq_msg_move (&o->header, frame);
+    queue (self, o);
 }
 
 void wthread_drop (wthread_t *self, uint64_t task, uint32_t attempt)
@@ -484,7 +640,7 @@ bool wthread_next (wthread_t *self, wthread_event_t *event)
     event->type = WTHREAD_NOTHING;
     if (!e)
         return false;
-    *event = e->event;
+    copy_event (event, &e->event);
     free (e);
     return true;
 }

@@ -8,6 +8,9 @@
  * one queue that two threads share (master's documented one): both ways
  * linked lists under one mutex, and an eventfd that the control loop polls.
  *
+ * What the thread has to tell it tells at once when nothing else waits for it, and
+ * else of many pieces together: a lock and a wake-up each would cost more than they.
+ *
  * Everything queued is bounded by the gate's window. The thread owns the
  * writer, and with it all of HDF5, until wthread_destroy.
  */
@@ -38,6 +41,14 @@ int wthread_fd (const wthread_t *self);
  * WTHREAD_WROTE. 0 or -1 (out of memory; the frames are still the caller's). */
 int wthread_piece (wthread_t *self, unsigned node, zmq_msg_t *header, zmq_msg_t *payload,
                    const seal_t *seal, uint64_t cost);
+/* The same of several small pieces that came in one frame, laid end to end: each is
+ * added with where it begins and what it cost, and then all are handed over with the
+ * frame, which is taken. The batch is made by the first (with room for `most`, and grown
+ * if need be). */
+typedef struct wthread_batch wthread_batch_t;
+int wthread_batch_add (wthread_batch_t **batch, size_t most, unsigned node, size_t at,
+                       uint64_t cost);
+void wthread_pieces (wthread_t *self, wthread_batch_t *batch, zmq_msg_t *frame);
 void wthread_drop (wthread_t *self, uint64_t task, uint32_t attempt);
 int wthread_node (wthread_t *self, unsigned node, const msg_welcome_t *welcome);
 int wthread_failure (wthread_t *self, unsigned node, const msg_failed_t *failed,

@@ -60,6 +60,7 @@ static int write_order (const crew_options_t *options, const char *scratch,
                           .memory = options->memory,
                           .confine = options->confine,
                           .sealed = options->sealed,
+                          .small = options->small,
                           .share_confined = share_confined (options->share),
                           .root_bytes = strlen (root) + 1,
                           .scratch_bytes = strlen (scratch) + 1,
@@ -118,6 +119,8 @@ static int make_slots (crew_t *self)
             return -1;
         memset (segments, 0xff, self->segments * sizeof *segments); /* NO_SEGMENT */
         self->slots[i].segments = segments;
+        if (!(self->slots[i].mail = malloc (sizeof *self->slots[i].mail)))
+            return -1;
     }
     return 0;
 }
@@ -187,8 +190,10 @@ static void free_crew (crew_t *self)
 {
     for (size_t i = 0; i < self->nheld; i++)
         segment_unmap (self->held[i].map, self->segment_bytes);
-    for (unsigned i = 0; self->slots && i < self->nslots; i++)
+    for (unsigned i = 0; self->slots && i < self->nslots; i++) {
         free (self->slots[i].segments);
+        free (self->slots[i].mail);
+    }
     if (self->pages)
         munmap (self->pages, self->page_bytes * self->nslots);
     close_fd (&self->err);
@@ -381,6 +386,11 @@ int crew_spawn (crew_t *self, unsigned i, sluice_error_t *err)
     slot->generation++;
     slot->due = DUE_FORK | (slot->paused ? DUE_PAUSE : 0);
     slot_page_t *page = crew_page (self, i);
+    slot->finished = slot->heard = 0;
+    slot->taken = 0;
+    atomic_store (&page->hand, hand_pack ((hand_t){.asleep = true}));
+    atomic_store (&page->put, 0);
+    atomic_store (&page->taken, 0);
     atomic_store (&page->shed, 0);
     atomic_store (&page->waiting, 0);
     atomic_store (&page->allowed, self->segments - slot->foreign);
@@ -402,6 +412,8 @@ void crew_bury (crew_t *self, unsigned i)
     slot_t *slot = &self->slots[i];
     close_fd (&slot->sock);
     close_fd (&slot->child);
+    if (slot->mailed)
+        wire_drop (slot->mail);
     for (unsigned k = 0; slot->own > 0 && k < self->segments; k++) {
         uint32_t handle = slot->segments[k];
         if (handle == NO_SEGMENT)
@@ -416,7 +428,9 @@ void crew_bury (crew_t *self, unsigned i)
     slot->generation++; /* none of those is of the present worker */
     slot->due = 0;
     slot->born = slot->busy = slot->done = slot->failed = slot->broke = false;
-    slot->revoked = slot->dead = slot->expired = false;
+    slot->revoked = slot->dead = slot->expired = slot->mailed = false;
+    slot->nhand = 0;
+    slot->muted = false;
 }
 
 int crew_adopt (crew_t *self, unsigned i, uint32_t number, int fd, sluice_error_t *err)
@@ -481,6 +495,36 @@ void crew_release (crew_t *self, uint32_t handle)
     wake (self, i);
 }
 
+/* Put one more task in the worker's hand. */
+static int put_task (crew_t *self, unsigned i, const task_t *task, sluice_error_t *err)
+{
+    slot_t *slot = &self->slots[i];
+    slot_page_t *page = crew_page (self, i);
+    uint32_t number = slot->finished + slot->nhand;
+    const wire_t wire = {.op = WIRE_TASK, .slot = i};
+    uint64_t word = atomic_load (&page->hand);
+    bool wake;
+    memcpy (&page->tasks[number % HAND_MAX], task, sizeof *task);
+    do {
+        hand_t hand = hand_unpack (word);
+        wake = hand.asleep || hand.closed;
+        hand.put = number + 1;
+        hand.asleep = hand.closed = false;
+        if (slot->nhand == 0)
+            hand.begun = number; /* whatever it says */
+        if (!atomic_compare_exchange_weak (&page->hand, &word, hand_pack (hand)))
+            continue;
+        break;
+    } while (true);
+    /* A worker that died meanwhile fails this attempt when its end is heard. */
+    if (wake && wire_send (slot->sock, &wire, NULL, 0, NULL, 0, false) < 0 &&
+        errno == EAGAIN)
+        return sluice_fail (err, SLUICE_ESYSTEM, "the worker of slot %u does not listen",
+                            i);
+    slot->hand[(slot->first + slot->nhand++) % HAND_MAX] = *task;
+    return 0;
+}
+
 int crew_assign (crew_t *self, unsigned i, const task_t *task, sluice_error_t *err)
 {
     slot_t *slot = i < self->nslots ? &self->slots[i] : NULL;
@@ -490,12 +534,9 @@ int crew_assign (crew_t *self, unsigned i, const task_t *task, sluice_error_t *e
     slot_page_t *page = crew_page (self, i);
     atomic_store (&page->shed, 0);
     atomic_store (&page->item, task->first);
-    const wire_t wire = {.op = WIRE_TASK, .slot = i};
-    /* A worker that died meanwhile fails this attempt when its end is heard. */
-    if (wire_send (slot->sock, &wire, task, sizeof *task, NULL, 0, false) < 0 &&
-        errno == EAGAIN)
-        return sluice_fail (err, SLUICE_ESYSTEM, "the worker of slot %u does not listen",
-                            i);
+    slot->nhand = 0;
+    if (put_task (self, i, task, err) < 0)
+        return -1;
     slot->task = *task;
     slot->named = 0;
     slot->busy = true;
@@ -503,10 +544,75 @@ int crew_assign (crew_t *self, unsigned i, const task_t *task, sluice_error_t *e
     return 0;
 }
 
+bool crew_hand (crew_t *self, unsigned i, const task_t *task)
+{
+    slot_t *slot = i < self->nslots ? &self->slots[i] : NULL;
+    if (!slot || self->over || !slot->busy || slot->failed || slot->broke ||
+        slot->revoked || slot->dead || slot->nhand == HAND_MAX ||
+        hand_unpack (atomic_load (&crew_page (self, i)->hand)).closed)
+        return false;
+    return put_task (self, i, task, NULL) == 0;
+}
+
+unsigned crew_take_back (crew_t *self, unsigned i)
+{
+    slot_t *slot = i < self->nslots ? &self->slots[i] : NULL;
+    if (!slot || !slot->busy || slot->nhand < 2)
+        return 0;
+    slot_page_t *page = crew_page (self, i);
+    uint64_t word = atomic_load (&page->hand);
+    hand_t hand;
+    uint32_t n;
+    do {
+        hand = hand_unpack (word);
+        /* The first one stays, be it begun or not. */
+        uint32_t kept =
+            hand.begun == (slot->finished & HAND_COUNT) ? hand.begun + 1 : hand.begun;
+        n = (hand.put - kept) & HAND_COUNT;
+        if (n == 0 || n > slot->nhand - 1) /* or what it says cannot be */
+            return 0;
+        hand.put = kept;
+    } while (!atomic_compare_exchange_weak (&page->hand, &word, hand_pack (hand)));
+    slot->nhand -= n;
+    return n;
+}
+
+bool crew_next_task (crew_t *self, unsigned i)
+{
+    slot_t *slot = &self->slots[i];
+    slot->done = slot->busy = false;
+    slot->finished++;
+    slot->nhand--;
+    slot->first = (slot->first + 1) % HAND_MAX;
+    if (slot->nhand == 0)
+        return false;
+    slot->task = slot->hand[slot->first];
+    slot->named = 0;
+    return slot->busy = true;
+}
+
 void crew_shed (crew_t *self, unsigned i)
 {
     if (i < self->nslots && self->slots[i].busy)
-        atomic_store (&crew_page (self, i)->shed, 1);
+        atomic_store (&crew_page (self, i)->shed,
+                      (self->slots[i].finished & HAND_COUNT) + 1);
+}
+
+void crew_hold_back (crew_t *self, bool hold)
+{
+    if (self->held_back == hold)
+        return;
+    self->held_back = hold;
+    uint64_t one = 1;
+    for (unsigned i = 0; !hold && i < self->nslots; i++) {
+        if (self->slots[i].muted)
+            crew_watch (self, self->slots[i].sock, i, EPOLLIN, EPOLL_CTL_ADD);
+        self->slots[i].muted = false;
+        crew_queue (self, i);
+    }
+    if (!hold && write (self->bell, &one, sizeof one) < 0) {
+        /* it rings already */
+    }
 }
 
 void crew_revoke (crew_t *self, unsigned i)
@@ -522,7 +628,7 @@ void crew_expire (crew_t *self, unsigned i, const char *reason)
 {
     slot_t *slot = i < self->nslots ? &self->slots[i] : NULL;
     if (!slot || self->over || slot->sock < 0 || !slot->busy || slot->done ||
-        slot->failed || slot->revoked || slot->broke)
+        slot->failed || slot->revoked || slot->broke || crew_has_results (self, i))
         return;
     snprintf (slot->reason, sizeof slot->reason, "%s", reason);
     slot->broke = slot->expired = true;

@@ -59,9 +59,18 @@ typedef struct {
     bool paused;
     unsigned early; /* deaths before birth, in a row */
     int status;
-    uint64_t peak; /* bytes of memory */
-    task_t task;
-    uint64_t named; /* late tables that its pieces have named, a bit each */
+    uint64_t peak;         /* bytes of memory */
+    task_t task;           /* the one that it is at: the first in hand */
+    task_t hand[HAND_MAX]; /* a ring */
+    unsigned first, nhand;
+    uint32_t finished; /* tasks of this worker: the number of `task`, as begun */
+    double seconds;    /* that the last one took */
+    uint64_t taken;    /* bytes of its ring of results */
+    uint32_t heard;    /* messages */
+    wire_mail_t *mail; /* a message that comes after results in the ring */
+    bool mailed;       /* there is one */
+    bool muted;        /* and its socket is not listened to */
+    uint64_t named;    /* late tables that its pieces have named, a bit each */
     uint64_t item;
     uint64_t end;       /* of the process that failed the task: WIRE_FAILED */
     uint32_t *segments; /* of this worker, by its numbers: handle or NO_SEGMENT */
@@ -112,7 +121,10 @@ struct crew {
     char note[400];
     char reason[1100]; /* of the event that was given last */
     char tail[TAIL_BYTES + 1];
-    wire_mail_t mail; /* of a worker: the last event's piece points into it */
+    bool held_back;                            /* no small results are taken just now */
+    wire_mail_t mail;                          /* of the zygote */
+    uint8_t small[RING_HEADER + RING_PAYLOAD]; /* a small result: the last event's piece
+                                                  points into it, or into a slot's mail */
 };
 
 slot_page_t *crew_page (const crew_t *self, unsigned slot);
@@ -126,6 +138,10 @@ void crew_queue (crew_t *self, unsigned slot);
 int crew_spawn (crew_t *self, unsigned slot, sluice_error_t *err);
 /* The slot's worker is dead: close its socket, keep what is held of it. */
 void crew_bury (crew_t *self, unsigned slot);
+/* The worker's task is done, it goes on with the next in hand. False: there is none. */
+bool crew_next_task (crew_t *self, unsigned slot);
+/* Small results of the slot wait to be taken. */
+bool crew_has_results (const crew_t *self, unsigned slot);
 /* Map a segment that the slot's worker sent as `number`, of which it has none
  * yet. Takes the descriptor over. */
 int crew_adopt (crew_t *self, unsigned slot, uint32_t number, int fd,

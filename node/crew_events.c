@@ -214,6 +214,8 @@ static bool hear_zygote (crew_t *self, crew_event_t *event)
             return false;
         copy_tail (slot->tail, mail.data, mail.n);
         slot->failed = slot->busy = false;
+        slot->finished += slot->nhand; /* those in hand as well: they are not begun */
+        slot->nhand = 0;
         return give_failed (self, i, event);
     default:
         return false;
@@ -266,6 +268,15 @@ static const char *check_piece (const crew_t *self, slot_t *slot, const piece_t 
     return check_tables (self, slot, piece);
 }
 
+static bool give_piece (crew_t *self, unsigned i, crew_event_t *event, bool last)
+{
+    slot_t *slot = &self->slots[i];
+    slot->done = last;
+    if (last)
+        slot->seconds = event->piece.seconds;
+    return give (event, CREW_PIECE, i);
+}
+
 static bool take_piece (crew_t *self, unsigned i, wire_mail_t *mail, crew_event_t *event)
 {
     slot_t *slot = &self->slots[i];
@@ -305,8 +316,38 @@ static bool take_piece (crew_t *self, unsigned i, wire_mail_t *mail, crew_event_
     event->seal = self->sealed ? &self->seal : NULL;
     event->handed = self->held[event->segment].handed;
     self->held[event->segment].held = true;
-    slot->done = last;
-    return give (event, CREW_PIECE, i);
+    return give_piece (self, i, event, last);
+}
+
+/* A small result from the ring: always the last piece of its task. */
+static bool take_small (crew_t *self, unsigned i, const ring_head_t *head,
+                        crew_event_t *event)
+{
+    slot_t *slot = &self->slots[i];
+    sluice_error_t err = {0};
+    const char *wrong = NULL;
+    if (!slot->busy || slot->failed || slot->done)
+        wrong = "a piece without a task";
+    else if (piece_decode (self->small, head->header, head->payload, &event->piece,
+                           &err) < 0)
+        wrong = err.text;
+    else
+        wrong = check_piece (self, slot, &event->piece, true);
+    if (wrong) {
+        break_with (self, i, wrong);
+        return false;
+    }
+    event->segment = CREW_SMALL;
+    event->seal = NULL;
+    event->handed = false;
+    event->payload = self->small + head->header;
+    return give_piece (self, i, event, true);
+}
+
+bool crew_has_results (const crew_t *self, unsigned i)
+{
+    return atomic_load_explicit (&crew_page (self, i)->put, memory_order_relaxed) !=
+           self->slots[i].taken;
 }
 
 static bool worker_born (crew_t *self, unsigned i, const wire_mail_t *mail,
@@ -384,12 +425,40 @@ static bool hear_worker (crew_t *self, unsigned i, wire_mail_t *mail, crew_event
         crew_flush (self);
         return false;
     case WIRE_WAITING:
+    case WIRE_RESULTS:
         return false; /* its page says so too; it is to wake the agent */
     default:
         break;
     }
     break_with (self, i, "a message out of turn");
     return false;
+}
+
+/* A message came, or came before: it is heard when the results that were laid in the
+ * ring before it have been taken. */
+static bool serve_mail (crew_t *self, unsigned i, bool held, crew_event_t *event)
+{
+    slot_t *slot = &self->slots[i];
+    bool wanted = !slot->revoked && !slot->broke;
+    slot->mailed = wanted && slot->mail->wire.ring > slot->taken;
+    if (slot->mailed && held) {
+        if (!slot->muted)
+            crew_watch (self, slot->sock, 0, 0, EPOLL_CTL_DEL);
+        slot->muted = true;
+        return false;
+    }
+    crew_queue (self, i);
+    if (slot->mailed) {
+        if (crew_has_results (self, i))
+            return false;
+        break_with (self, i, "results that are not there");
+        slot->mailed = false;
+    }
+    slot->mailed = false;
+    slot->heard++;
+    bool given = hear_worker (self, i, slot->mail, event);
+    wire_drop (slot->mail);
+    return given;
 }
 
 /* One message of the slot that is first in line, which goes to the end. */
@@ -403,17 +472,33 @@ static bool serve (crew_t *self, crew_event_t *event)
     if (slot->sock < 0)
         return false;
     if (slot->done && !slot->revoked && !slot->broke) {
-        slot->done = slot->busy = false;
         crew_queue (self, i);
-        return give (event, CREW_IDLE, i);
+        event->seconds = slot->seconds;
+        return give (event, crew_next_task (self, i) ? CREW_NEXT : CREW_IDLE, i);
     }
-    wire_result_t got = wire_recv (slot->sock, &self->mail, false);
-    if (got == WIRE_GOT) {
+    bool wanted = !slot->revoked && !slot->broke;
+    bool held = self->held_back && wanted && crew_has_results (self, i);
+    ring_head_t head;
+    ring_result_t lies = !wanted || held ? RING_NONE
+                                         : ring_take (crew_page (self, i), &slot->taken,
+                                                      slot->heard, &head, self->small);
+    if (lies == RING_GOT) {
         crew_queue (self, i);
-        bool given = hear_worker (self, i, &self->mail, event);
-        wire_drop (&self->mail);
-        return given;
+        return take_small (self, i, &head, event);
     }
+    wire_result_t got = slot->mailed ? WIRE_GOT : WIRE_NONE;
+    bool broken = lies == RING_BROKEN || (lies == RING_LATER && slot->mailed);
+    if (!slot->mailed && !broken)
+        got = wire_recv (slot->sock, slot->mail, false);
+    if (got == WIRE_GOT && !broken)
+        return serve_mail (self, i, held, event);
+    if (broken || lies == RING_LATER) {
+        crew_queue (self, i);
+        break_with (self, i, "results that cannot be");
+        return false;
+    }
+    if (held)
+        return false; /* it is in line again when they are taken */
     if (slot->dead)
         return bury (self, i, event);
     if (got == WIRE_EOF) /* dying: its end is waited for, not its silence */
@@ -444,13 +529,18 @@ static bool look (crew_t *self)
         } else if (tag < self->nslots)
             crew_queue (self, tag);
     }
-    return n > 0;
+    /* What a worker has not told of yet: its task may take long. */
+    for (unsigned i = 0; n == 0 && !self->held_back && i < self->nslots; i++)
+        if (self->slots[i].busy && crew_has_results (self, i))
+            crew_queue (self, i);
+    return n > 0 || self->queue_n > 0;
 }
 
 void crew_next (crew_t *self, crew_event_t *event)
 {
     event->type = CREW_NOTHING;
     event->slot = 0;
+    event->seconds = 0;
     event->text[0] = '\0';
     while (!self->over) {
         if (self->zygote_heard && hear_zygote (self, event))

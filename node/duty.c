@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/wire.h"
+
 enum {
+    MOST_AHEAD = 256, /* tasks per worker */
     /* Credit that is not used for so long frees its cores: well above a round
      * trip and the master's turn, well below what a person notices. */
     IDLE_MS = 300,
@@ -15,8 +18,20 @@ enum {
     /* The agent looks at its runs more often than this. */
     TURN_MS = 500,
     /* Below this a round trip per task would cost more than a per cent or two. */
-    SHORT_MS = 50
+    SHORT_MS = 50,
+    /* So much work is asked for ahead for a worker, of short tasks: a few turns of the
+     * agent and the master on a busy machine. */
+    AHEAD_MS = 50,
+    /* And so much of it is put in its hand: longer than until the agent comes to it. */
+    HAND_MS = 5,
+    /* A task in hand waits for no longer than this while another worker has none. */
+    STUCK_MS = 2
 };
+
+typedef struct {
+    task_t task;
+    bool shed;
+} queued_t;
 
 typedef enum {
     FREE,
@@ -27,6 +42,9 @@ typedef enum {
 typedef struct {
     state_t state;
     task_t task;
+    queued_t hand[HAND_MAX]; /* a ring: what it does next, and has been told of */
+    unsigned first, nhand;
+    double took; /* ms that its task took; 0: not told */
     int64_t started;
     int64_t waiting; /* since when it waits for room; 0: it does not */
     bool lent;       /* BUSY without locks */
@@ -35,11 +53,6 @@ typedef struct {
     uint64_t item;   /* that it is at */
     int64_t used;    /* by that item */
 } worker_t;
-
-typedef struct {
-    task_t task;
-    bool shed;
-} queued_t;
 
 struct duty {
     crew_t *crew;
@@ -50,7 +63,8 @@ struct duty {
     unsigned spare;  /* of these, for credit */
     worker_t *workers;
     queued_t *queue;
-    size_t nqueue, room;
+    size_t qfirst, nqueue, room; /* a ring */
+    unsigned ahead;              /* tasks at most, per worker */
     uint64_t credit, seen;
     int64_t credited; /* when credit was last given or used */
     int64_t started;
@@ -64,8 +78,11 @@ duty_t *duty_new (crew_t *crew, slots_t *slots, unsigned workers, unsigned cores
                   sluice_error_t *err)
 {
     duty_t *self = calloc (1, sizeof *self);
-    /* Credit is for one task per worker, and one ahead. */
-    size_t room = 2 * (size_t) workers;
+    /* Credit is for one task per worker, and for some ahead; what comes back from a
+     * worker's hand was on the queue before. */
+    size_t ahead = MSG_TASKS_AHEAD / (size_t) workers, room;
+    ahead = ahead < 1 ? 1 : ahead < MOST_AHEAD ? ahead : MOST_AHEAD;
+    room = (2 + ahead) * (size_t) workers;
     if (self) {
         self->workers = calloc (workers, sizeof *self->workers);
         self->queue = calloc (room, sizeof *self->queue);
@@ -80,6 +97,7 @@ duty_t *duty_new (crew_t *crew, slots_t *slots, unsigned workers, unsigned cores
     self->cores = cores;
     self->nworkers = self->nfree = workers;
     self->room = room;
+    self->ahead = (unsigned) ahead;
     self->mean_ms = 1000;
     return self;
 }
@@ -119,6 +137,26 @@ static void give (duty_t *self)
 
 /* ---- tasks come and go -------------------------------------------------- */
 
+static queued_t *queued (const duty_t *self, size_t i)
+{
+    return self->queue + (self->qfirst + i) % self->room;
+}
+
+/* Put a task that was on the queue before at its head again. */
+static void requeue (duty_t *self, const queued_t *task)
+{
+    self->qfirst = (self->qfirst + self->room - 1) % self->room;
+    self->nqueue++;
+    *queued (self, 0) = *task;
+}
+
+/* The last `n` in the worker's hand are not begun. */
+static void requeue_hand (duty_t *self, worker_t *worker, unsigned n)
+{
+    for (; n > 0 && worker->nhand > 0; n--)
+        requeue (self, &worker->hand[(worker->first + --worker->nhand) % HAND_MAX]);
+}
+
 int duty_assign (duty_t *self, const msg_tasks_t *tasks, int64_t now, sluice_error_t *err)
 {
     if (tasks->before > self->seen)
@@ -132,11 +170,42 @@ int duty_assign (duty_t *self, const msg_tasks_t *tasks, int64_t now, sluice_err
         if (self->seen == self->credit || self->nqueue == self->room)
             return sluice_fail (err, SLUICE_EPROTO,
                                 "more tasks came than there was credit");
-        self->queue[self->nqueue++] = (queued_t){.task = tasks->tasks[i]};
+        *queued (self, self->nqueue++) = (queued_t){.task = tasks->tasks[i]};
         self->seen++;
         self->credited = now;
     }
     return 0;
+}
+
+/* A task of this worker ended. A long one among short ones counts for more: what is
+ * asked for ahead waits behind it. */
+static void measure (duty_t *self, const worker_t *worker, int64_t now)
+{
+    double ms = worker->took > 0 ? worker->took : (double) (now - worker->started);
+    self->mean_ms += (ms > self->mean_ms ? 0.5 : 0.2) * (ms - self->mean_ms);
+}
+
+void duty_took (duty_t *self, unsigned slot, double seconds)
+{
+    if (slot < self->nworkers)
+        self->workers[slot].took = seconds * 1e3;
+}
+
+void duty_next (duty_t *self, unsigned slot, double seconds, int64_t now)
+{
+    worker_t *worker = slot < self->nworkers ? &self->workers[slot] : NULL;
+    if (!worker || worker->state != BUSY || worker->nhand == 0)
+        return;
+    worker->took = seconds * 1e3;
+    measure (self, worker, now);
+    worker->task = worker->hand[worker->first].task;
+    worker->first = (worker->first + 1) % HAND_MAX;
+    worker->nhand--;
+    worker->started = self->started = now;
+    worker->item = worker->task.first;
+    worker->used = 0;
+    worker->took = 0;
+    worker->expired = false;
 }
 
 void duty_free (duty_t *self, unsigned slot, int64_t now)
@@ -146,11 +215,20 @@ void duty_free (duty_t *self, unsigned slot, int64_t now)
     worker_t *worker = &self->workers[slot];
     if (worker->paused)
         crew_pause (self->crew, slot, false);
+    requeue_hand (self, worker, worker->nhand);
     if (worker->state == BUSY)
-        self->mean_ms += 0.2 * ((double) (now - worker->started) - self->mean_ms);
-    if (!worker->lent)
+        measure (self, worker, now);
+    if (worker->lent)
+        ;
+    else if (slots_wanted (self->slots, now))
         give (self); /* so that somebody else may have it */
-    memset (worker, 0, sizeof *worker);
+    else
+        self->spare++;
+    worker->state = FREE;
+    worker->task = (task_t){0};
+    worker->took = 0;
+    worker->waiting = 0;
+    worker->lent = worker->paused = worker->expired = false;
     self->nfree++;
 }
 
@@ -166,15 +244,33 @@ static bool is_same (const task_t *a, const task_t *b)
     return a->task == b->task && a->attempt == b->attempt;
 }
 
+static bool in_hand (const worker_t *worker, const task_t *task)
+{
+    for (unsigned i = 0; i < worker->nhand; i++)
+        if (is_same (&worker->hand[(worker->first + i) % HAND_MAX].task, task))
+            return true;
+    return false;
+}
+
+/* What this worker has not begun is on the queue again. */
+static void take_back (duty_t *self, unsigned slot)
+{
+    if (self->workers[slot].state == BUSY && self->workers[slot].nhand > 0)
+        requeue_hand (self, &self->workers[slot], crew_take_back (self->crew, slot));
+}
+
 void duty_shed (duty_t *self, const task_t *task)
 {
     for (unsigned slot = 0; slot < self->nworkers; slot++)
         if (self->workers[slot].state == BUSY &&
             is_same (&self->workers[slot].task, task))
             crew_shed (self->crew, slot);
+    for (unsigned slot = 0; slot < self->nworkers; slot++)
+        if (in_hand (&self->workers[slot], task))
+            take_back (self, slot);
     for (size_t i = 0; i < self->nqueue; i++)
-        if (is_same (&self->queue[i].task, task))
-            self->queue[i].shed = true;
+        if (is_same (&queued (self, i)->task, task))
+            queued (self, i)->shed = true;
 }
 
 static void stop (duty_t *self, unsigned slot)
@@ -186,23 +282,34 @@ static void stop (duty_t *self, unsigned slot)
         crew_pause (self->crew, slot, false);
     worker->paused = false;
     worker->state = DYING;
+    /* What it is at, or has done and we have not heard of, is done again. */
+    requeue_hand (self, worker, worker->nhand);
     crew_revoke (self->crew, slot);
 }
 
 static void unqueue (duty_t *self, size_t i)
 {
     self->nqueue--;
-    memmove (self->queue + i, self->queue + i + 1,
-             (self->nqueue - i) * sizeof *self->queue);
+    if (i == 0)
+        self->qfirst = (self->qfirst + 1) % self->room;
+    for (; i > 0 && i < self->nqueue; i++)
+        *queued (self, i) = *queued (self, i + 1);
 }
 
 void duty_revoke (duty_t *self, const task_t *task)
 {
-    for (unsigned slot = 0; slot < self->nworkers; slot++)
-        if (is_same (&self->workers[slot].task, task))
+    for (unsigned slot = 0; slot < self->nworkers; slot++) {
+        worker_t *worker = &self->workers[slot];
+        if (is_same (&worker->task, task)) {
             stop (self, slot);
+        } else if (in_hand (worker, task)) {
+            take_back (self, slot);
+            if (in_hand (worker, task)) /* it has begun that */
+                stop (self, slot);
+        }
+    }
     for (size_t i = self->nqueue; i-- > 0;)
-        if (is_same (&self->queue[i].task, task))
+        if (is_same (&queued (self, i)->task, task))
             unqueue (self, i);
 }
 
@@ -210,7 +317,7 @@ void duty_revoke_all (duty_t *self)
 {
     for (unsigned slot = 0; slot < self->nworkers; slot++)
         stop (self, slot);
-    self->nqueue = 0;
+    self->nqueue = self->qfirst = 0;
 }
 
 /* ---- cores -------------------------------------------------------------- */
@@ -301,10 +408,14 @@ static int start (duty_t *self, int64_t now, sluice_error_t *err)
     unsigned slot = 0;
     while (self->workers[slot].state != FREE)
         slot++;
-    queued_t first = self->queue[0];
+    queued_t first = *queued (self, 0);
     unqueue (self, 0);
-    self->workers[slot] = (worker_t){
-        .state = BUSY, .task = first.task, .started = now, .item = first.task.first};
+    worker_t *worker = &self->workers[slot];
+    worker->state = BUSY;
+    worker->task = first.task;
+    worker->started = now;
+    worker->item = first.task.first;
+    worker->used = 0;
     self->nfree--;
     self->started = now;
     if (crew_assign (self->crew, slot, &first.task, err) == -1)
@@ -312,6 +423,45 @@ static int start (duty_t *self, int64_t now, sluice_error_t *err)
     if (first.shed)
         crew_shed (self->crew, slot);
     return 0;
+}
+
+/* How many tasks of the usual length take `ms`: from 1 to `most`; 0: they are long. */
+static unsigned fit (const duty_t *self, double ms, unsigned most)
+{
+    if (self->mean_ms >= SHORT_MS)
+        return 0;
+    double n = ms / (self->mean_ms > 1e-3 ? self->mean_ms : 1e-3);
+    return n < 1 ? 1 : n < most ? (unsigned) n : most;
+}
+
+/* Put short tasks in the hands of workers, in turn, so that all have about as many. */
+static void hand_out (duty_t *self)
+{
+    unsigned busy = self->nworkers - self->nfree,
+             most = fit (self, HAND_MS, HAND_MAX - 1);
+    if (busy == 0 || self->nqueue == 0 || most == 0)
+        return;
+    unsigned even = (unsigned) ((self->nqueue + busy - 1) / busy);
+    for (unsigned slot = 0; slot < self->nworkers; slot++) {
+        worker_t *worker = &self->workers[slot];
+        if (worker->state != BUSY || worker->paused || worker->waiting || worker->expired)
+            continue;
+        for (unsigned n = 0; self->nqueue > 0 && n < even && worker->nhand < most; n++) {
+            queued_t *first = queued (self, 0);
+            if (first->shed || !crew_hand (self->crew, slot, &first->task))
+                break;
+            worker->hand[(worker->first + worker->nhand++) % HAND_MAX] = *first;
+            unqueue (self, 0);
+        }
+    }
+}
+
+/* Some worker has nothing to do: take what others have not begun, and keep waiting. */
+static void take_back_stuck (duty_t *self, int64_t now)
+{
+    for (unsigned slot = 0; slot < self->nworkers; slot++)
+        if (now - self->workers[slot].started > STUCK_MS)
+            take_back (self, slot);
 }
 
 bool duty_share (duty_t *self, unsigned cores, int64_t now, sluice_error_t *broken)
@@ -323,6 +473,8 @@ bool duty_share (duty_t *self, unsigned cores, int64_t now, sluice_error_t *brok
         self->spare--;
         give (self);
     }
+    if (self->nqueue == 0 && self->nfree > 0 && self->nfree < self->nworkers)
+        take_back_stuck (self, now);
     while (self->nqueue > 0 && self->nfree > 0) {
         if (self->spare > 0) {
             self->spare--;
@@ -345,10 +497,14 @@ bool duty_share (duty_t *self, unsigned cores, int64_t now, sluice_error_t *brok
         self->credit++;
         self->credited = now;
     }
+    if (self->nfree == 0)
+        hand_out (self);
     unsigned busy = self->nworkers - self->nfree;
-    if (self->mean_ms < SHORT_MS && !wanting)
-        while (outstanding (self) + self->nqueue < self->nfree + busy)
-            self->credit++;
+    uint64_t most = self->nfree + (uint64_t) busy * fit (self, AHEAD_MS, self->ahead),
+             there = outstanding (self) + duty_running (self) - busy;
+    /* Not one by one: each time it is a message. */
+    if (!wanting && there + most / 8 < most)
+        self->credit += most - there;
     return wanting;
 }
 
@@ -359,7 +515,10 @@ unsigned duty_cores (const duty_t *self)
 
 unsigned duty_running (const duty_t *self)
 {
-    return self->nworkers - self->nfree + (unsigned) self->nqueue;
+    unsigned n = self->nworkers - self->nfree + (unsigned) self->nqueue;
+    for (unsigned slot = 0; slot < self->nworkers; slot++)
+        n += self->workers[slot].nhand;
+    return n;
 }
 
 uint64_t duty_credit (const duty_t *self)

@@ -8,7 +8,9 @@
  * while its run holds the locks of its cores (slots.h). Credit is given for
  * cores that are locked; when the master does not use it soon the locks go back,
  * the credit stays, and a task that comes then waits in the queue for a core.
- * Tasks shorter than 50 ms are asked for one ahead per busy worker.
+ * Tasks shorter than 50 ms are asked for ahead, so many as take about that long per
+ * worker, and some of them are put in the worker's hand, so that it goes on by itself;
+ * what it has not begun is taken back when another worker has nothing to do.
  *
  * A worker that waits for room in the outbox lends its core: its locks are
  * given back, and when it could go on it stands still until it has them again.
@@ -36,6 +38,10 @@ void duty_destroy (duty_t **self_p);
  * -1: some were lost on the way, or more came than there was credit for. */
 int duty_assign (duty_t *self, const msg_tasks_t *tasks, int64_t now,
                  sluice_error_t *err);
+/* CREW_NEXT: this worker has ended its task and is at the next one. */
+void duty_next (duty_t *self, unsigned slot, double seconds, int64_t now);
+/* Its task took so long, which is known better than by `now`. */
+void duty_took (duty_t *self, unsigned slot, double seconds);
 /* CREW_IDLE or CREW_FAILED: this worker is free. */
 void duty_free (duty_t *self, unsigned slot, int64_t now);
 /* The attempt that the worker is at; NULL: none that counts (it was revoked). */

@@ -48,6 +48,8 @@ typedef struct {
     bool sealed;                       /* workers seal their pieces (proto/seal.h) */
     int handover;                      /* socket by which the master on this machine gets
                                           the segments (proto/segments.h); 0: none */
+    bool small;                        /* small results need no segment: there is room
+                                          for RING_BYTES of them per worker besides */
 } crew_options_t;
 
 /* Begin a run: the zygote is forked and opens its inputs in the background.
@@ -68,10 +70,15 @@ typedef enum {
                             noted ("not confined: ..."), "" if nothing */
     CREW_LACKS,          /* the run cannot take place here: `text` */
     CREW_PIECE,          /* a worker finished a piece */
-    CREW_IDLE,           /* a worker ended its task well (after its DONE piece) and is free */
-    CREW_FAILED,         /* an attempt failed; its worker (a new one, if it died) is free */
+    CREW_NEXT,           /* a worker ended its task well (after its DONE piece) and is at
+                            the next one in its hand */
+    CREW_IDLE,           /* the same, and is free */
+    CREW_FAILED,         /* an attempt failed; its worker (a new one, if it died) is free.
+                            What else it had in hand was not begun, or that does not count */
     CREW_DIED            /* the zygote died: the run is over here, `text` */
 } crew_event_type_t;
+
+enum { CREW_SMALL = UINT32_MAX };
 
 typedef struct {
     crew_event_type_t type;
@@ -81,9 +88,12 @@ typedef struct {
     piece_t piece;                     /* run, token, epoch, position not set; its texts
                                           are valid until the next call */
     const void *payload;               /* valid until crew_release */
-    uint32_t segment;                  /* handle for crew_release */
+    uint32_t segment;                  /* handle for crew_release; CREW_SMALL: there is
+                                          none, the payload is valid until the next call */
     const seal_t *seal;                /* how the payload is sealed; NULL: it is not */
     bool handed;                       /* the master has the segment under that handle */
+    /* CREW_NEXT and CREW_IDLE, after DONE */
+    double seconds;                    /* that the task took */
     /* CREW_FAILED (strings belong to the event until the next call) */
     msg_failed_t failed;
 } crew_event_t;
@@ -97,6 +107,14 @@ void crew_next (crew_t *self, crew_event_t *event);
 /* Hand a task to an idle worker. -1 if the slot is not free, or the run not
  * ready or over. A worker that dies before it reads the task fails it. */
 int crew_assign (crew_t *self, unsigned slot, const task_t *task, sluice_error_t *err);
+/* Hand one more task to a worker that is at one, to begin when it comes to it. False: it
+ * takes no more now. */
+bool crew_hand (crew_t *self, unsigned slot, const task_t *task);
+/* Take back what is in its hand and not begun, however long its present task takes: the
+ * last so many that were handed, or none. */
+unsigned crew_take_back (crew_t *self, unsigned slot);
+/* Take no small results from now on (their workers wait, sooner or later), or again. */
+void crew_hold_back (crew_t *self, bool hold);
 /* Ask for the rest of the range back (sluice_yield says true from now on). */
 void crew_shed (crew_t *self, unsigned slot);
 /* Stop what the worker does: it and its descendants are killed and a new one

@@ -23,6 +23,7 @@ typedef struct item {
     uint32_t cost;     /* bytes of header and payload */
     uint64_t position; /* valid once offered */
     bool held;         /* its segment is still ours */
+    bool small;        /* there is none: the payload lies behind the header */
     bool dead;         /* pushed as EMPTY from now on */
     bool lingers;      /* dead, but ZeroMQ has its segment still */
     bool handed;       /* only its handle is pushed */
@@ -48,6 +49,9 @@ struct outbox {
     item_t *again;        /* offered, and to be offered again from here; NULL: none */
     unsigned lingering;   /* how many of the stream do so */
     void *zeros;          /* `largest` bytes of the zero page */
+    size_t small;         /* pieces, and bytes of their payloads */
+    uint64_t small_bytes;
+    uint8_t *together; /* PIECE_MAX_BATCH bytes: those of a message; NULL: not yet */
     uint64_t held, offered, granted, pushed, received;
     trace_t *trace; /* NULL: none */
     const char *peer;
@@ -80,6 +84,15 @@ outbox_t *outbox_new (const uint8_t run[RUN_BYTES], uint64_t token, uint32_t lar
     return self;
 }
 
+static void free_item (outbox_t *self, item_t *item)
+{
+    if (item->small) {
+        self->small--;
+        self->small_bytes -= item->payload_bytes;
+    }
+    free (item);
+}
+
 static void destroy_list (item_t *item)
 {
     while (item) {
@@ -100,6 +113,7 @@ void outbox_destroy (outbox_t **self_p)
     sealer_destroy (&self->sealer);
     if (self->zeros)
         munmap (self->zeros, self->largest);
+    free (self->together);
     free (self);
     *self_p = NULL;
 }
@@ -122,7 +136,8 @@ static void let_go (outbox_t *self, item_t *item)
         return;
     item->held = false;
     self->held -= item->payload_bytes;
-    self->release (self->arg, item->segment);
+    if (!item->small)
+        self->release (self->arg, item->segment);
 }
 
 void outbox_set_trace (outbox_t *self, trace_t *trace, const char *peer)
@@ -143,10 +158,19 @@ int outbox_add (outbox_t *self, const piece_t *piece, const void *payload,
         n > UINT32_MAX - (uint32_t) piece->payload)
         return sluice_fail (err, SLUICE_EPROTO, "a worker made a piece of %llu bytes",
                             (unsigned long long) piece->payload);
-    item_t *item = calloc (1, sizeof *item + n);
+    bool small = segment == OUTBOX_SMALL;
+    item_t *item = malloc (sizeof *item + n + (small ? piece->payload : 0));
     if (!item)
         return sluice_fail (err, SLUICE_ESYSTEM, "out of memory for a piece");
+    *item = (item_t){.small = small};
     memcpy (item->header, header, n);
+    if (small && piece->payload > 0)
+        memcpy (item->header + n, payload, piece->payload);
+    if (small) {
+        payload = item->header + n;
+        self->small++;
+        self->small_bytes += piece->payload;
+    }
     item->header_bytes = n;
     item->task = piece->task;
     item->attempt = piece->attempt;
@@ -229,7 +253,7 @@ static void forget (outbox_t *self, uint64_t received)
             item->next = self->past;
             self->past = item;
         } else {
-            free (item);
+            free_item (self, item);
         }
     }
 }
@@ -302,6 +326,54 @@ static bool push_one (outbox_t *self, item_t *item, void *socket)
     return true;
 }
 
+static bool is_granted (const outbox_t *self, const item_t *item)
+{
+    return item && item != self->unoffered &&
+           item->position + item->cost <= self->granted;
+}
+
+/* Small pieces that follow each other, from `item` on, as one message; where results are
+ * sealed also one alone, for its payload is not. Returns the piece after them; `item`
+ * itself if there are not enough, or the socket takes no more. */
+static item_t *push_together (outbox_t *self, item_t *item, void *socket)
+{
+    item_t *next = item;
+    size_t n = 0, count = 0, least = self->sealer ? 1 : 2;
+    if (!item->small ||
+        (least > 1 && (!is_granted (self, item->next) || !item->next->small)))
+        return item;
+    if (!self->together && !(self->together = malloc (PIECE_MAX_BATCH + SEAL_OVERHEAD)))
+        return item;
+    uint8_t *data = self->together + (self->sealer ? SEAL_OVERHEAD : 0);
+    for (; is_granted (self, next) && next->small; next = next->next, count++) {
+        size_t bytes = next->header_bytes + next->payload_bytes;
+        if (n + bytes > PIECE_MAX_BATCH)
+            break;
+        piece_stamp (next->header, self->epoch, next->position, next->dead);
+        memcpy (data + n, next->header, bytes);
+        n += bytes;
+    }
+    static const seal_t none_sealed;
+    if (count < least ||
+        (self->sealer && seal_header (self->sealer, self->token, &none_sealed, data, n,
+                                      self->together, NULL) == -1))
+        return item;
+    zmq_msg_t none;
+    zmq_msg_init (&none);
+    if (faults_push (self, socket, self->together, n + (self->sealer ? SEAL_OVERHEAD : 0),
+                     &none) == -1) {
+        zmq_msg_close (&none);
+        return item;
+    }
+    for (item_t *one = item; one != next; one = one->next) {
+        if (self->trace)
+            trace_piece (self->trace, TRACE_OUT, self->peer, one->header,
+                         one->header_bytes, one->payload_bytes);
+        self->pushed = one->position + one->cost;
+    }
+    return next;
+}
+
 bool outbox_push (outbox_t *self, void *socket)
 {
     faults_push_late (self, socket);
@@ -309,6 +381,10 @@ bool outbox_push (outbox_t *self, void *socket)
         item_t *item = self->unpushed;
         if (item->position + item->cost > self->granted)
             break;
+        if ((self->unpushed = push_together (self, item, socket)) != item)
+            continue;
+        if (item->small && self->sealer)
+            return false;
         if (!push_one (self, item, socket))
             return false;
         self->pushed = item->position + item->cost;
@@ -352,7 +428,7 @@ static void drop (outbox_t *self, bool every, uint64_t task, uint32_t attempt)
                 self->unpushed = item->next;
             let_go (self, item); /* never pushed, so never lent */
             *self->tail = item->next;
-            free (item);
+            free_item (self, item);
             continue;
         }
         if (mine && !item->dead) {
@@ -384,7 +460,7 @@ bool outbox_reap (outbox_t *self)
             at = &item->next;
         } else {
             *at = item->next;
-            free (item);
+            free_item (self, item);
         }
     }
     if (self->lingering > 0)
@@ -431,6 +507,12 @@ uint64_t outbox_pushed (const outbox_t *self)
 uint64_t outbox_received (const outbox_t *self)
 {
     return self->received;
+}
+
+size_t outbox_small (const outbox_t *self, uint64_t *bytes)
+{
+    *bytes = self->small_bytes;
+    return self->small;
 }
 
 bool outbox_starved (const outbox_t *self)

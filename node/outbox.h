@@ -11,7 +11,8 @@
  *
  *     received <= pushed <= granted,  pushed <= offered <= added
  *
- * Payloads are sent from where they lie (zmq_msg_init_data); a segment is
+ * Small results were copied; several of them leave in one message (proto/piece.h).
+ * Other payloads are sent from where they lie (zmq_msg_init_data); a segment is
  * given back when its piece was received and ZeroMQ has let go of it.
  * A piece of an attempt that is dead leaves the stream if it was not offered
  * yet; else an EMPTY piece of the same position and size takes its place and
@@ -43,8 +44,10 @@ void outbox_destroy (outbox_t **self_p);
 /* Record the headers of pieces as sent to `peer`; both borrowed. */
 void outbox_set_trace (outbox_t *self, trace_t *trace, const char *peer);
 
-/* Add a piece, its payload in `segment`. -1 (out of memory, malformed,
- * larger than a segment): the segment remains the caller's. */
+enum { OUTBOX_SMALL = UINT32_MAX };
+
+/* Add a piece, its payload in `segment`, or (OUTBOX_SMALL) to be copied. -1 (out of
+ * memory, malformed, larger than a segment): the segment remains the caller's. */
 int outbox_add (outbox_t *self, const piece_t *piece, const void *payload,
                 uint32_t segment, sluice_error_t *err);
 
@@ -92,6 +95,8 @@ uint64_t outbox_offered (const outbox_t *self); /* cumulative bytes */
 uint64_t outbox_granted (const outbox_t *self);
 uint64_t outbox_pushed (const outbox_t *self);
 uint64_t outbox_received (const outbox_t *self);
+/* Pieces whose payload was copied, and bytes of those. */
+size_t outbox_small (const outbox_t *self, uint64_t *bytes);
 /* Pieces wait that were offered and not granted. */
 bool outbox_starved (const outbox_t *self);
 

@@ -13,17 +13,20 @@
 #include "node/duty.h"
 #include "node/outbox.h"
 #include "node/push.h"
+#include "node/wire.h"
 #include "proto/faults.h"
 #include "proto/text.h"
 
 enum {
-    EVENTS_PER_TURN = 256, /* of one run, so that heartbeats come in between */
-    MOST_SEGMENTS = 16,    /* of one worker: more do not make it faster */
-    REPEAT_MS = 2000,      /* what may have been lost is said again after */
-    REMEMBERED = 64,       /* failures that are repeated */
-    FAILED_TIMES = 4,      /* how often each is said: a break is over or fatal then */
-    MAP_GRACE_S = 30,      /* for a worker of `map` to end its command by itself */
-    GONE_MS = 10000        /* dead workers that do not go are not waited for longer */
+    EVENTS_PER_TURN = 1024, /* of one run, so that heartbeats come in between */
+    MOST_SMALL = 8192,      /* results that were copied, of one run: half of what a master
+                               remembers of a node */
+    MOST_SEGMENTS = 16,     /* of one worker: more do not make it faster */
+    REPEAT_MS = 2000,       /* what may have been lost is said again after */
+    REMEMBERED = 64,        /* failures that are repeated */
+    FAILED_TIMES = 4,       /* how often each is said: a break is over or fatal then */
+    MAP_GRACE_S = 30,       /* for a worker of `map` to end its command by itself */
+    GONE_MS = 10000         /* dead workers that do not go are not waited for longer */
 };
 
 typedef enum {
@@ -54,7 +57,8 @@ struct session {
     unsigned workers, segments, cores;
     uint8_t salt[KEY_BYTES]; /* zeros: results are not sealed */
     bool sealed;
-    uint64_t reserved; /* bytes of the host's outbox */
+    uint64_t reserved;   /* bytes of the host's outbox */
+    uint64_t small_room; /* besides, for small results that were taken */
     int64_t heard, pinged, ended;
     uint64_t ping_seq;
     uint64_t told_credit;
@@ -181,6 +185,12 @@ static int reserve (session_t *self, sluice_error_t *err)
     self->segments = each > MOST_SEGMENTS ? MOST_SEGMENTS : (unsigned) each;
     self->reserved = (uint64_t) self->workers * self->segments * hello->segment;
     host->outbox_used += self->reserved;
+    /* What lies in rings, and four times that in the outbox. */
+    uint64_t rings = (uint64_t) self->workers * RING_BYTES;
+    if (host->outbox - host->outbox_used >= 5 * rings) {
+        host->outbox_used += 5 * rings;
+        self->small_room = 4 * rings;
+    }
     return 0;
 }
 
@@ -254,7 +264,8 @@ static void begin (session_t *self, bool patient, int64_t now)
                               .scratch = self->host->scratch,
                               .confine = self->host->confine,
                               .sealed = self->sealed,
-                              .handover = self->host->handover};
+                              .handover = self->host->handover,
+                              .small = self->small_room > 0};
     self->crew = crew_start (self->host->nursery, &options, &err);
     if (!self->crew) {
         refuse (self, err.text, now);
@@ -289,7 +300,7 @@ void session_destroy (session_t **self_p)
     duty_destroy (&self->duty);
     outbox_destroy (&self->outbox);
     crew_destroy (&self->crew);
-    self->host->outbox_used -= self->reserved;
+    self->host->outbox_used -= self->reserved + self->small_room / 4 * 5;
     for (unsigned i = 0; i < REMEMBERED; i++)
         msg_clear (&self->failures[i].msg);
     msg_clear (&self->hello);
@@ -389,13 +400,17 @@ static void take_piece (session_t *self, const crew_event_t *event, int64_t now)
     const task_t *task = duty_task (self->duty, event->slot);
     if (!task || task->task != event->piece.task ||
         task->attempt != event->piece.attempt) {
-        crew_release (self->crew, event->segment);
+        if (event->segment != CREW_SMALL)
+            crew_release (self->crew, event->segment);
         return;
     }
     sluice_error_t err = {0};
+    if (event->piece.kind == PIECE_DONE)
+        duty_took (self->duty, event->slot, event->piece.seconds);
     if (outbox_add (self->outbox, &event->piece, event->payload, event->segment, &err) ==
         -1) {
-        crew_release (self->crew, event->segment);
+        if (event->segment != CREW_SMALL)
+            crew_release (self->crew, event->segment);
         session_end (self, err.text, now);
     } else if (event->handed) {
         outbox_refer (self->outbox);
@@ -453,6 +468,8 @@ static void take_event (session_t *self, crew_event_t *event, int64_t now)
         session_end (self, event->text, now);
     } else if (self->state == READY && event->type == CREW_PIECE) {
         take_piece (self, event, now);
+    } else if (self->state == READY && event->type == CREW_NEXT) {
+        duty_next (self->duty, event->slot, event->seconds, now);
     } else if (self->state == READY && event->type == CREW_IDLE) {
         duty_free (self->duty, event->slot, now);
     } else if (self->state == READY && event->type == CREW_FAILED) {
@@ -484,6 +501,9 @@ void session_turn (session_t *self, bool patient, int64_t now)
             self->hurried = true;
             break;
         }
+        uint64_t small;
+        crew_hold_back (self->crew, outbox_small (self->outbox, &small) >= MOST_SMALL ||
+                                        small > self->small_room - self->small_room / 64);
         crew_next (self->crew, &event);
         if (event.type == CREW_NOTHING)
             break;

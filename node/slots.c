@@ -19,9 +19,10 @@ struct slots {
     unsigned limit;  /* locks held at once */
     unsigned places; /* bytes 0 .. places - 1 are tried */
     unsigned held;
-    unsigned *taken; /* which, in order of taking */
-    int agent;       /* our number among working agents, -1: not working */
-    bool wanting;
+    unsigned *taken;      /* which, in order of taking */
+    int agent;            /* our number among working agents, -1: not working */
+    bool wanting, wanted; /* by us; by others, as of `asked` */
+    int64_t asked;
     char path[256];
 };
 
@@ -163,6 +164,14 @@ static bool fair (const slots_t *self, unsigned n)
     unsigned agents = others (self, WORKING) + 1;
     unsigned share = (self->places + agents - 1) / agents;
     return self->held + n <= share || self->held == 0;
+}
+
+bool slots_wanted (slots_t *self, int64_t now)
+{
+    if (now != self->asked)
+        self->wanted = others (self, WANTING) > 0;
+    self->asked = now;
+    return self->wanted;
 }
 
 bool slots_take (slots_t *self, unsigned n)

@@ -30,6 +30,7 @@
 #define NODE_SLOTS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include "sluice/error.h"
 
 enum { SLOTS_MAX = 4096 };
@@ -50,6 +51,9 @@ void slots_wanting (slots_t *self, bool wanting);
 bool slots_take (slots_t *self, unsigned n);
 /* Give `n` back (those taken last). */
 void slots_give (slots_t *self, unsigned n);
+
+/* Does another agent want a core? Asked of the system at most once a millisecond. */
+bool slots_wanted (slots_t *self, int64_t now);
 
 unsigned slots_held (const slots_t *self);
 /* Path of the file, for people. */

@@ -90,6 +90,76 @@ void wire_drop (wire_mail_t *mail)
     mail->nfds = 0;
 }
 
+/* ---- shared memory ------------------------------------------------------- */
+
+uint64_t hand_pack (hand_t hand)
+{
+    return (uint64_t) (hand.begun & HAND_COUNT) |
+           (uint64_t) (hand.put & HAND_COUNT) << 31 | (uint64_t) hand.asleep << 62 |
+           (uint64_t) hand.closed << 63;
+}
+
+hand_t hand_unpack (uint64_t word)
+{
+    return (hand_t){.begun = (uint32_t) (word & HAND_COUNT),
+                    .put = (uint32_t) (word >> 31 & HAND_COUNT),
+                    .asleep = word >> 62 & 1,
+                    .closed = word >> 63};
+}
+
+bool ring_put (slot_page_t *page, uint64_t *put, uint32_t messages, const void *header,
+               size_t nheader, const void *payload, size_t npayload)
+{
+    size_t bytes = (sizeof (ring_head_t) + nheader + npayload + 15) / 16 * 16;
+    uint64_t taken = atomic_load_explicit (&page->taken, memory_order_acquire);
+    size_t at = *put % RING_BYTES, skip = at + bytes > RING_BYTES ? RING_BYTES - at : 0;
+    if (nheader > RING_HEADER || npayload > RING_PAYLOAD ||
+        *put - taken + skip + bytes > RING_BYTES)
+        return false;
+    ring_head_t head = {.bytes = (uint32_t) bytes,
+                        .header = (uint32_t) nheader,
+                        .payload = (uint32_t) npayload,
+                        .messages = messages};
+    if (skip)
+        memset (page->ring + at, 0, sizeof head);
+    uint8_t *to = page->ring + (at + skip) % RING_BYTES;
+    memcpy (to, &head, sizeof head);
+    memcpy (to + sizeof head, header, nheader);
+    if (npayload)
+        memcpy (to + sizeof head + nheader, payload, npayload);
+    *put += skip + bytes;
+    atomic_store_explicit (&page->put, *put, memory_order_release);
+    return true;
+}
+
+ring_result_t ring_take (slot_page_t *page, uint64_t *taken, uint32_t messages,
+                         ring_head_t *head, uint8_t *out)
+{
+    uint64_t put = atomic_load_explicit (&page->put, memory_order_acquire);
+    if (put == *taken)
+        return RING_NONE;
+    if (put - *taken > RING_BYTES || put % 16)
+        return RING_BROKEN;
+    size_t at = *taken % RING_BYTES;
+    memcpy (head, page->ring + at, sizeof *head);
+    uint64_t skip = 0;
+    if (head->bytes == 0) {
+        skip = RING_BYTES - at;
+        memcpy (head, page->ring, sizeof *head);
+        at = 0;
+    }
+    if (head->header > RING_HEADER || head->payload > RING_PAYLOAD ||
+        head->bytes != (sizeof *head + head->header + head->payload + 15) / 16 * 16 ||
+        skip + head->bytes > put - *taken || at + head->bytes > RING_BYTES)
+        return RING_BROKEN;
+    if (head->messages != messages)
+        return RING_LATER;
+    memcpy (out, page->ring + at + sizeof *head, head->header + head->payload);
+    *taken += skip + head->bytes;
+    atomic_store_explicit (&page->taken, *taken, memory_order_release);
+    return RING_GOT;
+}
+
 size_t slot_page_bytes (unsigned segments)
 {
     size_t page = (size_t) sysconf (_SC_PAGESIZE);

@@ -17,9 +17,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "node/limits.h"
+#include "proto/clock.h"
 #include "proto/codec.h"
 #include "proto/folder.h"
 #include "proto/segments.h"
+
+/* Small results lie so long before the agent is told, unless the worker has nothing
+ * else to do: a message each would cost more than they. */
+#define GATHER_S 0.0005
 
 typedef enum {
     SEGMENT_NONE = 0,
@@ -40,9 +45,15 @@ typedef struct {
     segment_t *segments;
     unsigned made; /* segments that exist */
     emitter_t *emitter;
-    wire_t last;                    /* the task's last piece; op 0: not yet there */
-    sealer_t *sealer;               /* NULL: pieces are not sealed */
-    uint8_t header[WIRE_MAX_BYTES]; /* of a piece, behind its seal */
+    wire_t last;       /* the task's last piece; op 0: not yet there */
+    uint64_t ring;     /* bytes laid in the ring */
+    uint64_t told;     /* of these, as of the last message */
+    double told_at;    /* seconds: when that was, or when more came to it */
+    uint32_t messages; /* sent */
+    uint32_t begun;    /* tasks, as in hand_t */
+    sealer_t *sealer;  /* NULL: pieces are not sealed */
+    uint8_t
+        header[WIRE_MAX_BYTES]; /* of a piece, behind room for its seal if there is one */
     size_t header_bytes;
     sluice_error_t trouble; /* why the sink ended the task; code 0: it did not */
     char note[200];
@@ -60,15 +71,17 @@ static _Noreturn void leave (const worker_t *is)
     _exit (0);
 }
 
-static void send_to_agent (const work_t *self, const wire_t *wire, const void *data,
-                           size_t n, int fd)
+static void send_to_agent (work_t *self, const wire_t *what, const void *data, size_t n,
+                           int fd)
 {
-    if (wire_send (self->is->sock, wire, data, n, &fd, fd >= 0, true) < 0)
+    wire_t wire = *what;
+    wire.ring = self->told = self->ring;
+    self->messages++;
+    if (wire_send (self->is->sock, &wire, data, n, &fd, fd >= 0, true) < 0)
         _exit (0); /* nobody listens any more */
 }
 
-static void tell (const work_t *self, wire_op_t op, uint64_t a, uint64_t b,
-                  const char *text)
+static void tell (work_t *self, wire_op_t op, uint64_t a, uint64_t b, const char *text)
 {
     wire_t wire = {.op = op, .slot = self->is->slot, .a = a, .b = b};
     send_to_agent (self, &wire, text, strlen (text), -1);
@@ -115,7 +128,7 @@ static void wait_for_message (work_t *self)
     if (got == WIRE_EOF)
         leave (self->is);
     if (got == WIRE_GOT)
-        wire_drop (&mail); /* a WAKE: nothing else comes during a task */
+        wire_drop (&mail); /* during a task a WAKE: nothing else comes then */
 }
 
 /* Who sets `waiting` to 0 first has to see to the message that ends the wait:
@@ -150,9 +163,22 @@ static void *sink_get (void *arg, bool wait, uint32_t *handle)
     return segment->map;
 }
 
+/* Bytes of the header that are for the seal. */
+static size_t seal_room (const work_t *self)
+{
+    return self->sealer ? sizeof (seal_t) : 0;
+}
+
 static void send_piece (work_t *self, const wire_t *wire)
 {
     segment_t *segment = &self->segments[wire->a];
+    seal_t seal;
+    if (self->sealer) {
+        if (sealer_seal (self->sealer, NULL, 0, segment->map, (size_t) wire->b, &seal,
+                         NULL) == -1)
+            abort (); /* cannot be; nothing leaves in clear */
+        memcpy (self->header, &seal, sizeof seal);
+    }
     atomic_store_explicit (&self->page->released[wire->a], 0, memory_order_relaxed);
     segment->state = SEGMENT_SENT;
     send_to_agent (self, wire, self->header, self->header_bytes, segment->fd);
@@ -171,15 +197,8 @@ static int sink_put (void *arg, uint32_t handle, const piece_t *piece)
                    .slot = self->is->slot,
                    .a = handle,
                    .b = piece->payload};
-    seal_t seal;
-    size_t skip = self->sealer ? sizeof seal : 0;
-    if (self->sealer) {
-        if (sealer_seal (self->sealer, NULL, 0, self->segments[handle].map,
-                         piece->payload, &seal, &self->trouble) == -1)
-            return -1;
-        memcpy (self->header, &seal, sizeof seal);
-    }
-    self->header_bytes = skip + piece_encode (piece, self->header + skip);
+    size_t room = seal_room (self);
+    self->header_bytes = room + piece_encode (piece, self->header + room);
     note_item (self);
     if (last)
         self->last = wire;
@@ -198,7 +217,8 @@ static bool sink_yield (void *arg, uint64_t next)
 {
     work_t *self = arg;
     atomic_store_explicit (&self->page->item, next, memory_order_relaxed);
-    return atomic_load_explicit (&self->page->shed, memory_order_relaxed) != 0;
+    return atomic_load_explicit (&self->page->shed, memory_order_relaxed) ==
+           self->begun + 1;
 }
 
 /* ---- crashes ------------------------------------------------------------- */
@@ -235,6 +255,71 @@ static void watch_crashes (work_t *self)
             sigaction (deadly[i], &new, NULL);
     }
     atexit (on_exit_early);
+}
+
+/* ---- tasks --------------------------------------------------------------- */
+
+/* The next task in hand. False: there is none, and WIRE_TASK comes when there is. */
+static bool begin_task (work_t *self, task_t *task)
+{
+    uint64_t word = atomic_load (&self->page->hand);
+    for (;;) {
+        hand_t hand = hand_unpack (word);
+        if (hand.closed || (hand.begun == hand.put && hand.asleep))
+            return false;
+        bool none = hand.begun == hand.put;
+        if (none && self->told != self->ring) {
+            tell (self, WIRE_RESULTS, 0, 0, "");
+            word = atomic_load (&self->page->hand);
+            continue;
+        }
+        uint32_t at = hand.begun;
+        if (none)
+            hand.asleep = true;
+        else
+            hand.begun++;
+        if (!atomic_compare_exchange_weak (&self->page->hand, &word, hand_pack (hand)))
+            continue;
+        if (none)
+            return false;
+        self->begun = at;
+        memcpy (task, &self->page->tasks[at % HAND_MAX], sizeof *task);
+        return true;
+    }
+}
+
+/* Its task failed: what else is in hand is for others, and the agent says when to go
+ * on. */
+static void close_hand (work_t *self)
+{
+    uint64_t word = atomic_load (&self->page->hand);
+    hand_t hand;
+    do {
+        hand = hand_unpack (word);
+        hand.closed = true;
+    } while (!atomic_compare_exchange_weak (&self->page->hand, &word, hand_pack (hand)));
+}
+
+/* The last piece: in the ring if it is small. The agent hears of what lies there when
+ * no task is in hand any more, when much does, or after a while; it also looks by
+ * itself, should the next task take long. */
+static void send_last (work_t *self)
+{
+    segment_t *segment = &self->segments[self->last.a];
+    uint64_t before = self->ring;
+    size_t room = seal_room (self); /* what is small the agent seals, many at once */
+    if (!self->is->small ||
+        !ring_put (self->page, &self->ring, self->messages, self->header + room,
+                   self->header_bytes - room, segment->map, (size_t) self->last.b)) {
+        send_piece (self, &self->last);
+        return;
+    }
+    segment->state = SEGMENT_FREE;
+    double now = clock_seconds ();
+    if (before == self->told)
+        self->told_at = now;
+    if (self->ring - self->told >= RING_BYTES / 4 || now - self->told_at > GATHER_S)
+        tell (self, WIRE_RESULTS, 0, 0, "");
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -276,9 +361,10 @@ static void run_task (work_t *self, sluice_task_t *context, const task_t *task)
     while (waitpid (-1, NULL, WNOHANG) > 0)
         ;
     if (rc == 0 && !stopped && self->last.op) {
-        send_piece (self, &self->last);
+        send_last (self);
         return;
     }
+    close_hand (self);
     if (self->last.op)
         self->segments[self->last.a].state = SEGMENT_FREE;
     const char *why = self->trouble.code ? self->trouble.text
@@ -297,18 +383,11 @@ static _Noreturn void work (work_t *self, sluice_task_t *context)
 {
     tell (self, WIRE_BORN, 0, 0, self->note);
     for (;;) {
-        wire_mail_t mail;
-        wire_result_t got = wire_recv (self->is->sock, &mail, true);
-        if (got == WIRE_EOF)
-            leave (self->is);
-        if (got == WIRE_NONE)
-            continue;
-        wire_drop (&mail);
         task_t task;
-        if (mail.wire.op != WIRE_TASK || mail.n != sizeof task)
-            continue;
-        memcpy (&task, mail.data, sizeof task);
-        run_task (self, context, &task);
+        if (begin_task (self, &task))
+            run_task (self, context, &task);
+        else
+            wait_for_message (self);
     }
 }
 

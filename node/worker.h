@@ -24,6 +24,7 @@ typedef struct {
     const char *scratch; /* its own folder, made anew */
     bool confine;
     bool sealed;      /* its pieces: proto/seal.h */
+    bool small;       /* small results may go in the ring */
     const char *root; /* what may be read, if confined */
 } worker_t;
 

@@ -198,6 +198,7 @@ static _Noreturn void become_worker (zygote_t *self, unsigned slot, int sock, in
         .scratch = scratch,
         .confine = self->order.confine,
         .sealed = self->order.sealed,
+        .small = self->order.small != 0,
         .root = share_root (self->share)};
     worker_main (&worker);
 }

@@ -32,6 +32,7 @@ enum {
     RUN_BYTES = 16,
     MSG_MAX_BYTES = 4 << 20,    /* of one control message */
     MSG_MAX_REPORT = 256 << 10, /* of one from a node to a master */
+    MSG_TASKS_AHEAD = 4096,     /* that a node may ask for beyond 4 per slot */
     MSG_MAX_TASKS = 4096,       /* in one ASSIGN or REVOKE */
     MSG_MAX_SIZES = 1024,       /* in one OFFER */
     MSG_MAX_TABLES = 64,

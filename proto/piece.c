@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <msgpack.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "proto/codec.h"
@@ -289,8 +290,6 @@ static int get_fields (mp_cursor_t *in, piece_t *piece, sluice_error_t *err)
     if (!mp_head (in, &payload) || payload.type != MP_BIN || !payload.shortest)
         return wrong (err, "payload");
     piece->payload = payload.count;
-    if (in->at != in->end)
-        return wrong (err, "bytes behind the header");
     return 0;
 }
 
@@ -325,14 +324,52 @@ static int check (const piece_t *piece, uint64_t payload_bytes, sluice_error_t *
     return 0;
 }
 
+/* All but the parts and late tables, which are set as far as they are there. */
+static void clear (piece_t *piece)
+{
+    memset (piece, 0, offsetof (piece_t, parts));
+    piece->nlate = 0;
+    memset (piece->digest, 0, sizeof *piece - offsetof (piece_t, digest));
+}
+
+size_t piece_decode_first (const uint8_t *data, size_t n, piece_t *piece,
+                           sluice_error_t *err)
+{
+    clear (piece);
+    size_t most = n < PIECE_MAX_HEADER ? n : PIECE_MAX_HEADER;
+    mp_cursor_t in = {.at = data, .end = data + most};
+    if (get_fields (&in, piece, err) == 0) {
+        size_t header = (size_t) (in.at - data);
+        if (piece->payload > n - header)
+            wrong (err, "a payload that is not there");
+        else if (check (piece, piece->payload, err) == 0)
+            return header;
+    }
+    clear (piece);
+    return 0;
+}
+
+bool piece_is_batch (const uint8_t *data, size_t n)
+{
+    /* That of one alone ends in the length of its payload, which fills the last bytes:
+     * to know that the header has to be read. */
+    piece_t piece;
+    clear (&piece);
+    mp_cursor_t in = {.at = data, .end = data + n};
+    return get_fields (&in, &piece, NULL) == 0 && in.at != in.end;
+}
+
 int piece_decode (const void *header, size_t n, uint64_t payload_bytes, piece_t *piece,
                   sluice_error_t *err)
 {
-    memset (piece, 0, sizeof *piece);
+    clear (piece);
     if (n > PIECE_MAX_HEADER)
         return wrong (err, "a header of more than 16 KiB");
     mp_cursor_t in = {.at = header, .end = (const uint8_t *) header + n};
-    if (get_fields (&in, piece, err) == -1 || check (piece, payload_bytes, err) == -1) {
+    int rc = get_fields (&in, piece, err);
+    if (rc == 0 && in.at != in.end)
+        rc = wrong (err, "bytes behind the header");
+    if (rc == -1 || check (piece, payload_bytes, err) == -1) {
         memset (piece, 0, sizeof *piece);
         return -1;
     }

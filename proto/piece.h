@@ -14,6 +14,11 @@
  * they lie in memory (packed dtype of the table); or, of a DATA piece that is a whole
  * chunk, what the worker has compressed them to (proto/codec.h).
  *
+ * Several small pieces may share one message: they are laid end to end in its first
+ * frame, and the second has no bytes. The header of a piece alone ends with its first
+ * frame, so these cannot be taken for each other. Each has its own position and cost,
+ * as if it came by itself.
+ *
  * Two kinds:
  *   DATA   one part: rows of one table, of a task that goes on
  *   DONE   the task's last piece: what is left of each table (parts may be
@@ -53,6 +58,7 @@ enum {
     /* Tails of all tables, and counts of rows in two parts. */
     PIECE_MAX_PARTS = MSG_MAX_TABLES + PIECE_MAX_LATE + 2,
     PIECE_MAX_HEADER = 16 << 10, /* holds all these at once */
+    PIECE_MAX_BATCH = 64 << 10,  /* bytes of small pieces in one message */
     CHUNK_BYTES = 1 << 20,       /* aim for one chunk of a table */
     ROW_MAX_BYTES = 64 << 20     /* a larger row is refused at the plan */
 };
@@ -120,6 +126,15 @@ void piece_stamp (uint8_t *header, uint32_t epoch, uint64_t position, bool empty
 #define PIECE_ANY_PAYLOAD UINT64_MAX /* not known here: the length is not checked */
 int piece_decode (const void *header, size_t n, uint64_t payload_bytes, piece_t *piece,
                   sluice_error_t *err);
+
+/* The same of the first piece of several that are laid end to end, headers and payloads,
+ * in `n` bytes. Returns the bytes of its header; behind these come piece->payload bytes,
+ * and the next piece. 0: it is malformed. */
+size_t piece_decode_first (const uint8_t *data, size_t n, piece_t *piece,
+                           sluice_error_t *err);
+/* Is this first frame, whose second has no bytes, several small pieces in one message?
+ * (Or one with its payload, which is no different.) */
+bool piece_is_batch (const uint8_t *data, size_t n);
 
 /* Rows of one chunk for rows of `row_bytes`: about CHUNK_BYTES, at least 1. */
 uint64_t chunk_rows_for (uint64_t row_bytes);

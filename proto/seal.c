@@ -167,7 +167,7 @@ int seal_header (sealer_t *self, uint64_t token, const seal_t *payload,
     memcpy (inner, payload->key, KEY_BYTES);
     put_number (inner + KEY_BYTES, payload->nonce);
     memcpy (inner + KEY_BYTES + 8, payload->tag, SEAL_TAG_BYTES);
-    memcpy (inner + INNER_BYTES, header, n);
+    memmove (inner + INNER_BYTES, header, n);
     if (sealer_seal (self, out, TOKEN_BYTES, inner, INNER_BYTES + n, &seal, err) == -1)
         return -1;
     put_number (out + TOKEN_BYTES, seal.nonce);

@@ -236,6 +236,23 @@ int crew_assign (crew_t *self, unsigned slot, const task_t *task, sluice_error_t
     return 0;
 }
 
+bool crew_hand (crew_t *self, unsigned slot, const task_t *task)
+{
+    (void) self, (void) slot, (void) task;
+    return false;
+}
+
+unsigned crew_take_back (crew_t *self, unsigned slot)
+{
+    (void) self, (void) slot;
+    return 0;
+}
+
+void crew_hold_back (crew_t *self, bool hold)
+{
+    (void) self, (void) hold;
+}
+
 void crew_shed (crew_t *self, unsigned slot)
 {
     self->workers[slot].shed = true;

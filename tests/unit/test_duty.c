@@ -251,7 +251,9 @@ Test (duty, short_tasks_are_asked_for_ahead)
         }
         share (&set, 1, now);
         uint64_t due = duty_running (set.duty) + (duty_credit (set.duty) - sent);
-        cr_assert_eq (due, now < 20 && due == 1 ? 1 : 2, "at work, and one ahead");
+        cr_assert_leq (due, 1 + 50, "so many take 50 ms");
+        cr_assert (now > 10 || due == 1, "nothing is known yet");
+        cr_assert (now < 38 || due > 30, "%d: %d", (int) now, (int) due);
         set.crew->workers[0] = (fake_worker_t){0};
         duty_free (set.duty, 0, now + 1);
     }

@@ -23,6 +23,8 @@ Test (piece, header_and_payload_survive_the_way)
         random_piece (&r, &piece);
         size_t n = piece_encode (&piece, header);
         cr_assert_gt (n, 0);
+        /* Parts and late tables that are not there are not set. */
+        memset (&back, 0, sizeof back);
         cr_assert_eq (piece_decode (header, n, piece.payload, &back, &err), 0, "%s",
                       err.text);
         for (size_t k = 0; k < piece.nlate && k < back.nlate; k++) {
@@ -33,6 +35,37 @@ Test (piece, header_and_payload_survive_the_way)
         }
         cr_assert_eq (memcmp (&piece, &back, sizeof piece), 0);
     }
+}
+
+Test (piece, several_share_a_message)
+{
+    random_t r = {8};
+    uint8_t data[2 * PIECE_MAX_HEADER + 100];
+    piece_t pieces[2], back;
+    size_t n = 0, headers[2];
+    for (int i = 0; i < 2; i++) {
+        random_piece (&r, &pieces[i]);
+        pieces[i].kind = PIECE_DONE;
+        pieces[i].nparts = (size_t) i;
+        pieces[i].parts[0] = (part_t){.table = 1, .rows = 4, .bytes = 40};
+        pieces[i].payload = i ? 40 : 0;
+        n += headers[i] = piece_encode (&pieces[i], data + n);
+        memset (data + n, 'x', pieces[i].payload);
+        n += pieces[i].payload;
+    }
+    cr_expect (piece_is_batch (data, n));
+    cr_expect_not (piece_is_batch (data, headers[0]), "that is one alone");
+    cr_expect_eq (piece_decode (data, n, 0, &back, &err), -1);
+    cr_assert_eq (piece_decode_first (data, n, &back, &err), headers[0], "%s", err.text);
+    cr_expect_eq (back.task, pieces[0].task);
+    const uint8_t *second = data + headers[0];
+    cr_assert_eq (piece_decode_first (second, n - headers[0], &back, &err), headers[1]);
+    cr_expect_eq (back.task, pieces[1].task);
+    cr_expect_eq (back.payload, 40);
+    cr_expect_eq (piece_decode_first (second, n - headers[0] - 1, &back, &err), 0);
+    cr_expect (strstr (err.text, "not there"), "%s", err.text);
+    for (size_t cut = 0; cut < headers[1]; cut++)
+        cr_assert_eq (piece_decode_first (second, cut, &back, &err), 0);
 }
 
 Test (piece, frames_end_to_end_are_one_msgpack_document)
