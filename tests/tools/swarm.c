@@ -9,7 +9,8 @@
  * without workers: an item of tests/kernels/swarm_kernel.c is known beforehand, so its
  * rows take no memory and each node can offer any number of bytes. It takes TASKS tasks
  * at a time and offers all of their pieces at once. Its endpoints are written to the
- * file ENDPOINTS, a line each, and "listening" to standard output.
+ * file ENDPOINTS, a line each, and "listening" to standard output. Items of no bytes
+ * (item_kib = 0) have empty results, of which many share a message, as those of a node do.
  *
  * When the masters are gone (BYE at every node that took part), or at the end of
  * standard input, it prints one JSON object: nodes that took part, seconds until the
@@ -160,7 +161,10 @@ static void describe (const swarm_t *self, const node_t *node, const job_t *job,
                        .nparts = 1,
                        .payload = done ? sizeof *counts : bytes};
     memcpy (piece->run, node->run, RUN_BYTES);
-    if (done)
+    if (self->pieces == 0) {
+        piece->nparts = 0;
+        piece->payload = 0;
+    } else if (done)
         piece->parts[0] = (part_t){.table = (uint32_t) self->ntables,
                                    .rows = 1,
                                    .bytes = sizeof *counts,
@@ -256,9 +260,36 @@ static bool push (swarm_t *self, node_t *node)
     return true;
 }
 
+/* The same with pieces that are nothing but a header, as many as are granted. */
+static bool push_headers (const swarm_t *self, node_t *node)
+{
+    uint8_t batch[PIECE_MAX_BATCH];
+    size_t n = 0, at = node->at;
+    piece_t piece;
+    item_rows_t none = {0};
+    while (at < node->ntasks) {
+        uint32_t cost = cost_of (self, node, &node->tasks[at], 0);
+        if (node->pushed + n + cost > node->granted ||
+            n + PIECE_MAX_HEADER > sizeof batch)
+            break;
+        describe (self, node, &node->tasks[at++], 0, &none, &piece);
+        piece.position = node->pushed + n;
+        n += piece_encode (&piece, batch + n);
+    }
+    if (n == 0 || zmq_send (node->push, batch, n, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
+        return false;
+    if (zmq_send (node->push, "", 0, ZMQ_DONTWAIT) < 0)
+        die ("half a message was sent: %s", zmq_strerror (zmq_errno ()));
+    node->pushed += n;
+    node->at = at;
+    return true;
+}
+
 static void push_all (swarm_t *self, node_t *node)
 {
-    while (node->ready && !node->over && node->at < node->ntasks) {
+    while (self->pieces == 0 && node->ready && !node->over && push_headers (self, node))
+        ;
+    while (self->pieces > 0 && node->ready && !node->over && node->at < node->ntasks) {
         uint32_t cost = cost_of (self, node, &node->tasks[node->at], node->piece);
         if (node->pushed + cost > node->granted) {
             if (node->granted > node->pushed)
@@ -283,7 +314,7 @@ static void take_run (swarm_t *self, const msg_hello_t *hello)
     self->chunk_rows = hello->tables[0].chunk_rows;
     self->ntables = hello->ntables;
     self->pieces = kib / self->chunk_rows;
-    if (self->pieces == 0 || kib % self->chunk_rows)
+    if (kib % self->chunk_rows)
         die ("item_kib must be a multiple of %llu, a chunk's rows",
              (unsigned long long) self->chunk_rows);
     size_t bytes = self->chunk_rows * ROW_BYTES;
