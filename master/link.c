@@ -246,6 +246,15 @@ static bool is_banned (const links_t *self, const char *endpoint)
     return cuts == MOST_CUTS;
 }
 
+/* Random, but for the link's number, by which it is found. */
+static uint64_t random_name (const links_t *self, const link_t *l)
+{
+    _Static_assert(MAX_LINKS <= 1 << (64 - LINK_NUMBER_AT), "a number has room");
+    uint64_t name;
+    random_bytes (&name, sizeof name);
+    return name >> (64 - LINK_NUMBER_AT) | (uint64_t) (l - self->links) << LINK_NUMBER_AT;
+}
+
 int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *uuid,
                sluice_error_t *err)
 {
@@ -279,11 +288,10 @@ int links_add (links_t *self, const char *endpoint, bool local, const uint8_t *u
         memcpy (l->uuid, uuid, 16);
         l->has_uuid = true;
     }
-    random_bytes (&l->token, sizeof l->token);
+    l->token = random_name (self, l);
     if (!local && !self->job->options.curve)
         random_bytes (l->secret, sizeof l->secret);
-    random_bytes (&l->route, sizeof l->route);
-    l->route |= 1; /* a name must not begin with a zero byte */
+    l->route = random_name (self, l) | 1; /* it must not begin with a zero byte */
     if (!local &&
         curve_connect_as (plane->router, cluster_member_pair (self->job->cluster),
                           cluster_node_pair (self->job->cluster)->public_key, err))

@@ -243,18 +243,19 @@ static link_t *by_route (links_t *self, const zmq_msg_t *route)
     if (zmq_msg_size (route) != sizeof name)
         return NULL;
     memcpy (&name, zmq_msg_data ((zmq_msg_t *) route), sizeof name);
-    for (unsigned i = 0; i < self->nlinks; i++)
-        if (self->links[i].state && self->links[i].route == name)
-            return &self->links[i];
-    return NULL;
+    size_t i = name >> LINK_NUMBER_AT;
+    return i < self->nlinks && self->links[i].state && self->links[i].route == name
+               ? &self->links[i]
+               : NULL;
 }
 
 static link_t *by_token (links_t *self, uint64_t token)
 {
-    for (unsigned i = 0; i < self->nlinks; i++)
-        if (self->links[i].state == LINK_READY && self->links[i].token == token)
-            return &self->links[i];
-    return NULL;
+    size_t i = token >> LINK_NUMBER_AT;
+    return i < self->nlinks && self->links[i].state == LINK_READY &&
+                   self->links[i].token == token
+               ? &self->links[i]
+               : NULL;
 }
 
 static void receive_control (links_t *self, plane_t *plane)

@@ -14,6 +14,8 @@
 #include "proto/seal.h"
 
 enum { TOLD_LACKS = 64 };
+/* Tokens and routes have the number of their link from this bit on. */
+enum { LINK_NUMBER_AT = 52 };
 
 struct links {
     const job_t *job;
