@@ -20,6 +20,9 @@ struct gate {
     entry_t *nodes;
     size_t nnodes;
     size_t turn;       /* who is served next */
+    size_t wanting;    /* nodes that have offered pieces and not got them granted */
+    size_t changed;    /* nodes that are to be told of a grant */
+    size_t told;       /* who was told last */
     unsigned offering; /* nodes that ever offered */
     unsigned expected;
 };
@@ -27,8 +30,10 @@ struct gate {
 gate_t *gate_new (uint64_t window)
 {
     gate_t *self = calloc (1, sizeof *self);
-    if (self)
+    if (self) {
         self->window = window;
+        self->told = SIZE_MAX;
+    }
     return self;
 }
 
@@ -77,6 +82,8 @@ void gate_leave (gate_t *self, unsigned node)
         return;
     self->outstanding -= e->granted - e->received;
     self->offering -= e->offered > 0;
+    self->wanting -= e->count > 0;
+    self->changed -= e->changed;
     free (e->sizes);
     memset (e, 0, sizeof *e);
 }
@@ -119,11 +126,11 @@ int gate_offer (gate_t *self, unsigned node, uint64_t from, const uint32_t *size
         if (e->count >= GATE_MAX_OFFERED)
             return sluice_fail (err, SLUICE_EPROTO, "more than %d pieces offered",
                                 GATE_MAX_OFFERED);
-        self->offering += e->offered == 0;
-        if (remember (e, sizes[i])) {
-            self->offering -= e->offered == 0;
+        bool first = e->offered == 0, more = e->count == 0;
+        if (remember (e, sizes[i]))
             return sluice_fail (err, SLUICE_ESYSTEM, "out of memory");
-        }
+        self->offering += first;
+        self->wanting += more;
     }
     return 0;
 }
@@ -147,7 +154,7 @@ static bool has_room (const gate_t *self, uint32_t size)
 static void grant (gate_t *self)
 {
     size_t idle = 0;
-    while (idle < self->nnodes) {
+    while (self->wanting > 0 && idle < self->nnodes) {
         entry_t *e = &self->nodes[self->turn % self->nnodes];
         if (!e->used || e->count == 0) {
             self->turn = (self->turn + 1) % self->nnodes;
@@ -159,7 +166,9 @@ static void grant (gate_t *self)
             return; /* it stays first in turn: nobody starves */
         e->first = (e->first + 1) % e->room;
         e->count--;
+        self->wanting -= e->count == 0;
         e->granted += size;
+        self->changed += !e->changed;
         e->changed = true;
         self->outstanding += size;
         self->turn = (self->turn + 1) % self->nnodes;
@@ -171,11 +180,13 @@ bool gate_next (gate_t *self, unsigned *node, uint64_t *granted)
 {
     grant (self);
     note_peak (self);
-    for (size_t i = 0; i < self->nnodes; i++) {
+    for (size_t n = 0; self->changed > 0 && n < self->nnodes; n++) {
+        size_t i = self->told = (self->told + 1) % self->nnodes;
         entry_t *e = &self->nodes[i];
         if (!e->used || !e->changed)
             continue;
         e->changed = false;
+        self->changed--;
         *node = (unsigned) i;
         *granted = e->granted;
         return true;
