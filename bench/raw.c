@@ -6,7 +6,7 @@
  *   raw ideal tcp|ipc BYTES PIECE FILE chunk|extent [curve]
  *   raw pull tcp|ipc BYTES PIECE [curve]
  *   raw router WORKERS TASKS BATCH AHEAD
- *   raw trip tcp|ipc COUNT
+ *   raw trip tcp|ipc COUNT [SPIN_US]
  *   raw spawn COUNT CHILDREN COMMAND [ARGUMENT...]
  *   raw write BYTES FILE
  *   raw rows BYTES
@@ -20,7 +20,8 @@
  * pull    The same without a file.
  * router  A ROUTER gives TASKS descriptors of 32 bytes to DEALERs, BATCH in a message, at
  *         most AHEAD messages to each before it answers; they answer with as many.
- * trip    One such message there and back, COUNT times, one at a time.
+ * trip    One such message there and back, COUNT times, one at a time. With SPIN_US whoever
+ *         answers computes so long before, which does not count.
  * spawn   posix_spawn, COUNT times, CHILDREN at a time.
  * write   Write BYTES a MiB at a time, and fdatasync.
  * rows    Fill a buffer larger than the caches with rows of 16 bytes, again and again.
@@ -198,6 +199,13 @@ static void push_all (const wire_t *wire, uint64_t bytes, uint64_t piece)
         memcpy (data, &at, sizeof at);
         zmq_msg_init_data (&msg, data, bytes - at < piece ? bytes - at : piece, give_back,
                            NULL);
+        if (zmq_msg_size (&msg) == DESCRIPTOR) {
+            uint64_t spin_us;
+            memcpy (&spin_us, zmq_msg_data (&msg), sizeof spin_us);
+            for (double until = now () + (double) spin_us * 1e-6;
+                 spin_us && now () < until;)
+                ;
+        }
         NEED (zmq_msg_send (&msg, socket, 0) >= 0);
     }
     zmq_close (socket);
@@ -418,12 +426,13 @@ static int by_value (const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void trip (const char *transport, uint64_t count)
+static void trip (const char *transport, uint64_t count, uint64_t spin_us)
 {
     pid_t pid;
     uint8_t routes[1][ROUTE], route[ROUTE], data[DESCRIPTOR] = {0};
     void *context;
     NEED (count <= MAX_TRIPS);
+    memcpy (data, &spin_us, sizeof spin_us);
     double *took = calloc (count, sizeof *took);
     NEED (took != NULL);
     wire_t wire = make_wire (transport, false);
@@ -432,7 +441,7 @@ static void trip (const char *transport, uint64_t count)
         double start = now ();
         to_worker (socket, routes[0], data, sizeof data);
         from_worker (socket, route);
-        took[i] = now () - start;
+        took[i] = now () - start - (double) spin_us * 1e-6;
     }
     end_workers (context, socket, &wire, 1, &pid, routes);
     qsort (took, count, sizeof *took, by_value);
@@ -510,7 +519,7 @@ static _Noreturn void usage (void)
     fputs ("usage: raw ideal tcp|ipc BYTES PIECE FILE chunk|extent [curve]\n"
            "       raw pull tcp|ipc BYTES PIECE [curve]\n"
            "       raw router WORKERS TASKS BATCH AHEAD\n"
-           "       raw trip tcp|ipc COUNT\n"
+           "       raw trip tcp|ipc COUNT [SPIN_US]\n"
            "       raw spawn COUNT CHILDREN COMMAND [ARGUMENT...]\n"
            "       raw write BYTES FILE\n"
            "       raw rows BYTES\n",
@@ -529,8 +538,8 @@ int main (int argc, char **argv)
     else if (strcmp (what, "router") == 0 && argc == 6)
         router ((unsigned) number (argv[2]), number (argv[3]), number (argv[4]),
                 (unsigned) number (argv[5]));
-    else if (strcmp (what, "trip") == 0 && argc == 4)
-        trip (argv[2], number (argv[3]));
+    else if (strcmp (what, "trip") == 0 && (argc == 4 || argc == 5))
+        trip (argv[2], number (argv[3]), argc == 5 ? number (argv[4]) : 0);
     else if (strcmp (what, "spawn") == 0 && argc >= 5)
         spawn (number (argv[2]), number (argv[3]), argv + 4);
     else if (strcmp (what, "write") == 0 && argc == 4)
