@@ -199,13 +199,6 @@ static void push_all (const wire_t *wire, uint64_t bytes, uint64_t piece)
         memcpy (data, &at, sizeof at);
         zmq_msg_init_data (&msg, data, bytes - at < piece ? bytes - at : piece, give_back,
                            NULL);
-        if (zmq_msg_size (&msg) == DESCRIPTOR) {
-            uint64_t spin_us;
-            memcpy (&spin_us, zmq_msg_data (&msg), sizeof spin_us);
-            for (double until = now () + (double) spin_us * 1e-6;
-                 spin_us && now () < until;)
-                ;
-        }
         NEED (zmq_msg_send (&msg, socket, 0) >= 0);
     }
     zmq_close (socket);
@@ -337,6 +330,13 @@ static void answer_all (const wire_t *wire)
         NEED (zmq_msg_recv (&msg, socket, 0) >= 0);
         if (zmq_msg_size (&msg) == 0)
             break;
+        if (zmq_msg_size (&msg) == DESCRIPTOR) {
+            uint64_t spin_us;
+            memcpy (&spin_us, zmq_msg_data (&msg), sizeof spin_us);
+            for (double until = now () + (double) spin_us * 1e-6;
+                 spin_us && now () < until;)
+                ;
+        }
         NEED (zmq_msg_send (&msg, socket, 0) >= 0);
     }
     zmq_close (socket);
