@@ -20,10 +20,9 @@
  * pull    The same without a file.
  * router  A ROUTER gives TASKS descriptors of 32 bytes to DEALERs, BATCH in a message, at
  *         most AHEAD messages to each before it answers; they answer with as many.
- * trip    One such message there and back, COUNT times, one at a time. With SPIN_US whoever
- *         answers computes so long before, which does not count.
- * spawn   posix_spawn, COUNT times, CHILDREN at a time.
- * write   Write BYTES a MiB at a time, and fdatasync.
+ * trip    One such message there and back, COUNT times, one at a time. With SPIN_US
+ * whoever answers computes so long before, which does not count. spawn   posix_spawn,
+ * COUNT times, CHILDREN at a time. write   Write BYTES a MiB at a time, and fdatasync.
  * rows    Fill a buffer larger than the caches with rows of 16 bytes, again and again.
  *
  * Prints one JSON object. Errors end it: it only measures.

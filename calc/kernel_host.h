@@ -78,8 +78,8 @@ sluice_plan_t *plan_run_with (const kernel_t *kernel, const sluice_params_t *par
                               const void *context, sluice_error_t *err);
 void plan_destroy (sluice_plan_t **self_p);
 
-/* A chunk of more than a MiB is not kept in HDF5's cache of chunks, so that who reads some
- * rows reads those, and not a chunk: twice as fast for one event, by h5py as it is
+/* A chunk of more than a MiB is not kept in HDF5's cache of chunks, so that who reads
+ * some rows reads those, and not a chunk: twice as fast for one event, by h5py as it is
  * (bench/layout.py). So chunks of content have a row more than fits a MiB, if `longer`;
  * those that are compressed are to be kept, as they are read whole anyway. */
 void plan_lengthen (sluice_plan_t *plan, bool longer);

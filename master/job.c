@@ -387,8 +387,8 @@ static int read_policy (job_t *self, sluice_error_t *err)
     return 0;
 }
 
-/* Chunks that are not compressed are longer; pieces may be of these in any case, as a file
- * that is gone on with has what it has. */
+/* Chunks that are not compressed are longer; pieces may be of these in any case, as a
+ * file that is gone on with has what it has. */
 static void choose_chunks (job_t *self, sluice_error_t *err)
 {
     plan_lengthen (self->plan, true);

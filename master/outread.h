@@ -28,7 +28,7 @@ typedef struct {
     char *run, *job, *kernel, *status, *started, *digest; /* "" where not said */
     double seconds;
     uint64_t seed, items, resumed;
-    bool longer; /* plan_lengthen */
+    bool longer;              /* plan_lengthen */
     size_t ntables, noutputs; /* declared */
     size_t nall;              /* tables: declared, of row counts, met late */
     rows_t *tables;           /* by number; that of row counts is `ntables` */

@@ -594,7 +594,8 @@ static int loop (run_t *self)
                 (zmq_pollitem_t){.fd = roster_fd (self->roster), .events = ZMQ_POLLIN};
         n += poll_feed (self, items + n);
         /* The first turn waits for nothing: it is where nodes are spoken to. */
-        if (zmq_poll (items, (int) n, self->turned ? TURN_MS : 0) < 0 && zmq_errno () != EINTR)
+        if (zmq_poll (items, (int) n, self->turned ? TURN_MS : 0) < 0 &&
+            zmq_errno () != EINTR)
             return sluice_fail (&self->error, SLUICE_ESYSTEM, "poll: %s",
                                 zmq_strerror (zmq_errno ()));
         query_wish_t wish = {0};

@@ -10,7 +10,8 @@
  * rows take no memory and each node can offer any number of bytes. It takes TASKS tasks
  * at a time and offers all of their pieces at once. Its endpoints are written to the
  * file ENDPOINTS, a line each, and "listening" to standard output. Items of no bytes
- * (item_kib = 0) have empty results, of which many share a message, as those of a node do.
+ * (item_kib = 0) have empty results, of which many share a message, as those of a node
+ * do.
  *
  * When the masters are gone (BYE at every node that took part), or at the end of
  * standard input, it prints one JSON object: nodes that took part, seconds until the

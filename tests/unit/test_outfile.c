@@ -53,8 +53,8 @@ static void check_read (uint64_t address, const uint8_t *want, size_t n)
 /* Near and far, from memory that is aligned or not, with and without a rest. */
 Test (outfile, what_is_written_is_there_however_it_went)
 {
-    static const size_t sizes[] = {1,       PAGE,         128 << 10,  (128 << 10) + 1,
-                                   MIB - 1, MIB,          MIB + 16,   2 * MIB + PAGE - 1,
+    static const size_t sizes[] = {1,       PAGE,         128 << 10, (128 << 10) + 1,
+                                   MIB - 1, MIB,          MIB + 16,  2 * MIB + PAGE - 1,
                                    MIB / 2, 2 * MIB + 777};
     static const uint64_t places[] = {0, FAR, FAR + 8 * MIB + 512, FAR + 20 * MIB};
     for (size_t skip = 0; skip < 24; skip += 8)
