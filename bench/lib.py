@@ -185,6 +185,32 @@ class Bench:
         said.update(wall=done.seconds, cpu=done.cpu, err=done.err)
         return said
 
+    def swarm(self, nodes, items, kib, at_once, timeout=300):
+        """A run of `items` of so many KiB each over simulated nodes with `at_once` tasks at a
+        time (tests/tools/swarm.c): its summary, and what the swarm says."""
+        folder = self.make_folder(self.ram or self.disk)
+        share, endpoints = os.path.join(folder, 'share'), os.path.join(folder, 'nodes')
+        os.mkdir(share, 0o755)
+        run([self.sluice, 'init', share])
+        job = self.job('job.ini', share, self.built('tests/kernels/swarm_kernel.so'),
+                       items=items, item_kib=kib, items_per_task=1)
+        played = subprocess.Popen(
+            [self.built('tests/tools/swarm'), share + '/.sluice/cluster.key', endpoints,
+             str(nodes), str(at_once)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True)
+        try:
+            assert played.stdout.readline() == 'listening\n'
+            said = self.sluice_run(job, os.path.join(folder, 'out.h5'), '--nodes', endpoints,
+                                   '--no-local', timeout=timeout)
+            told = json.loads(played.communicate(timeout=30)[0])
+        finally:
+            if played.poll() is None:
+                played.kill()
+                played.wait()
+        assert told['nodes'] == nodes, told
+        assert said['done'] == items, said
+        return said, told
+
     def share(self, *more, slots=2):
         """A share in which a node runs on this machine, reached over tcp."""
         return Share(self, slots, more)

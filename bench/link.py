@@ -91,30 +91,6 @@ def one_gigabit(bench):
                  'the line rate', note='TCP/IP over frames of 1514 bytes leaves 0.956')
 
 
-def swarm(bench, nodes, items, kib, at_once):
-    """GB/s of so many items of so many KiB from so many nodes."""
-    folder = bench.make_folder(bench.ram or bench.disk)
-    share, output = os.path.join(folder, 'share'), os.path.join(folder, 'out.h5')
-    os.mkdir(share, 0o755)
-    run([bench.sluice, 'init', share])
-    job = bench.job('job.ini', share, bench.built('tests/kernels/swarm_kernel.so'),
-                    items=items, item_kib=kib, items_per_task=1)
-    endpoints = os.path.join(folder, 'nodes')
-    played = subprocess.Popen(
-        [bench.built('tests/tools/swarm'), share + '/.sluice/cluster.key', endpoints,
-         str(nodes), str(at_once)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert played.stdout.readline() == 'listening\n'
-        said = bench.sluice_run(job, output, '--nodes', endpoints, timeout=120)
-        told = json.loads(played.communicate(timeout=30)[0])
-        assert told['nodes'] == nodes, told
-    finally:
-        if played.poll() is None:
-            played.kill()
-            played.wait()
-    return said['bytes'], said['seconds'], told['ready_seconds']
-
-
 def many_nodes(bench):
     nodes = 30 if bench.quick else 300
     items, kib = (60, 1025) if bench.quick else (1200, 2050)
@@ -124,10 +100,10 @@ def many_nodes(bench):
     def rate(n):
         def turn():
             # As much on offer in all, so that the master has the same to choose from.
-            size, seconds, until = swarm(bench, n, items, kib, max(1, items // n // 2))
+            said, told = bench.swarm(n, items, kib, max(1, items // n // 2))
             if n == nodes:
-                greeted.append(until)
-            return size / seconds / 1e9
+                greeted.append(told['ready_seconds'])
+            return said['bytes'] / said['seconds'] / 1e9
         return turn
 
     got = bench.turns(bench.runs(5), many=rate(nodes), few=rate(3))

@@ -8,39 +8,9 @@ one item and no result, over the real wire. The value is the master's own proces
 for a task (of its process, less that of a run of one task), the reference the same with
 10 nodes. `RSS` is what the master took at most.
 """
-import json
-import os
-import subprocess
-
-from lib import Bench, middle, run
+from lib import Bench, middle
 
 AT_ONCE = 64
-
-
-def play(bench, nodes, items):
-    """The summary of a run over so many nodes."""
-    folder = bench.make_folder(bench.ram or bench.disk)
-    share = os.path.join(folder, 'share')
-    os.mkdir(share, 0o755)
-    run([bench.sluice, 'init', share])
-    job = bench.job('job.ini', share, bench.built('tests/kernels/swarm_kernel.so'),
-                    items=items, item_kib=0, items_per_task=1)
-    endpoints = os.path.join(folder, 'nodes')
-    played = subprocess.Popen(
-        [bench.built('tests/tools/swarm'), share + '/.sluice/cluster.key', endpoints,
-         str(nodes), str(AT_ONCE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert played.stdout.readline() == 'listening\n'
-        said = bench.sluice_run(job, os.path.join(folder, 'out.h5'), '--nodes', endpoints,
-                                '--no-local', timeout=300)
-        told = json.loads(played.communicate(timeout=30)[0])
-        assert told['nodes'] == nodes, told
-    finally:
-        if played.poll() is None:
-            played.kill()
-            played.wait()
-    assert said['done'] == items, said
-    return said
 
 
 def main():
@@ -51,8 +21,8 @@ def main():
         rss = {n: [] for n in counts}
         for _ in range(bench.runs(3)):
             for n in counts:
-                none = play(bench, n, n)
-                said = play(bench, n, items)
+                none, _ = bench.swarm(n, n, 0, AT_ONCE)
+                said, _ = bench.swarm(n, items, 0, AT_ONCE)
                 cost[n].append((said['cpu'] - none['cpu']) / (items - n) * 1e6)
                 rss[n].append(said['peak_rss'] / 1e6)
         few = counts[0]
