@@ -185,6 +185,22 @@ class Bench:
         said.update(wall=done.seconds, cpu=done.cpu, err=done.err)
         return said
 
+    def faults_build(self):
+        """The folder of a build with --enable-faults: that of --faults, or --build if it is
+        one, or one that is made for this (a minute); None if it was not to be made."""
+        made = os.path.join(self.build, 'bench-faults')
+        for build in (self.options.faults, self.build, made):
+            if build and has_faults(build) and os.path.exists(os.path.join(build, 'sluice')):
+                if build == made:
+                    run(['make', '-s', '-j2', 'sluice'], cwd=build)
+                return build
+        if self.quick:
+            return None
+        os.makedirs(made, exist_ok=True)
+        run([os.path.join(TOP, 'configure'), '--enable-faults'], cwd=made)
+        run(['make', '-s', '-j2', 'sluice'], cwd=made)
+        return made
+
     def swarm(self, nodes, items, kib, at_once, timeout=300):
         """A run of `items` of so many KiB each over simulated nodes with `at_once` tasks at a
         time (tests/tools/swarm.c): its summary, and what the swarm says."""
@@ -266,6 +282,14 @@ def remove(path):
             os.unlink(name)
         except FileNotFoundError:
             pass
+
+
+def has_faults(build):
+    try:
+        with open(os.path.join(build, 'config.h'), encoding='utf-8') as f:
+            return '#define ENABLE_FAULTS 1' in f.read()
+    except OSError:
+        return False
 
 
 class Share:

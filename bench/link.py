@@ -14,7 +14,6 @@ against three that push as much in all.
 import json
 import os
 import shutil
-import subprocess
 import time
 
 from lib import Bench, HERE, MIB, TOP, middle, run

@@ -12,34 +12,13 @@ one, or one that is made for this (a minute).
 import os
 import sys
 
-from lib import Bench, MIB, TOP, run
-
-
-def has_faults(build):
-    try:
-        with open(os.path.join(build, 'config.h'), encoding='utf-8') as f:
-            return '#define ENABLE_FAULTS 1' in f.read()
-    except OSError:
-        return False
-
-
-def faults_build(bench):
-    for build in (bench.options.faults, bench.build, os.path.join(bench.build, 'bench-faults')):
-        if build and has_faults(build) and os.path.exists(os.path.join(build, 'sluice')):
-            return build
-    if bench.quick:
-        return None
-    build = os.path.join(bench.build, 'bench-faults')
-    os.makedirs(build, exist_ok=True)
-    run([os.path.join(TOP, 'configure'), '--enable-faults'], cwd=build)
-    run(['make', '-s', '-j2', 'sluice'], cwd=build)
-    return build
+from lib import Bench, MIB
 
 
 def main():
     with Bench('safety', [('--faults', {'metavar': 'BUILD', 'help': 'with --enable-faults'}),
                           ('--size', {'type': int, 'default': 2048, 'metavar': 'MIB'})]) as bench:
-        build = faults_build(bench)
+        build = bench.faults_build()
         if not build:
             bench.skip('snapshots', 'this build is not one with --enable-faults')
             bench.skip('digests', 'this build is not one with --enable-faults')

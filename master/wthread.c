@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/faults.h"
 #include "proto/within.h"
 
 /* Results wait for others, so that many small ones are one write, but not long. */
@@ -188,7 +189,7 @@ static const void *payload_of (wthread_t *self, order_t *o, sluice_error_t *err)
 {
     const void *data = zmq_msg_data (&o->payload);
     size_t n = zmq_msg_size (&o->payload);
-    if (!o->sealed)
+    if (!o->sealed || faults_without (WITHOUT_SEALS))
         return data;
     if (!self->opener && !(self->opener = opener_new (err)))
         return NULL;

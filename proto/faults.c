@@ -321,6 +321,8 @@ bool faults_without (without_t what)
             list |= WITHOUT_DIGESTS;
         if (text && strstr (text, "snapshots"))
             list |= WITHOUT_SNAPSHOTS;
+        if (text && strstr (text, "seals"))
+            list |= WITHOUT_SEALS;
         known = list;
     }
     return list & (int) what;

@@ -24,9 +24,10 @@
  *   die     kill -9 of the process that is about to send it, or has just received it
  *   stop    SIGSTOP of that process
  *
- * For measuring what they cost (bench/safety.py) such a build also reads $SLUICE_WITHOUT,
- * a list of `digests` (pieces and items are not hashed, so the run's digest is that of no
- * rows, and `verify` refuses the file) and `snapshots` (only the last one is made).
+ * For measuring what they cost (bench/safety.py, bench/sealed.py) such a build also reads
+ * $SLUICE_WITHOUT, a list of `digests` (pieces and items are not hashed, so the run's
+ * digest is that of no rows, and `verify` refuses the file), `snapshots` (only the last
+ * one is made) and `seals` (large pieces cross the network in clear; of master and node).
  *
  * Each fault that strikes is told in a line on stderr, so that a test can see that it
  * did. A list that cannot be understood ends the process with status 2.
@@ -41,7 +42,7 @@
 #include <stdint.h>
 #include <zmq.h>
 
-typedef enum { WITHOUT_DIGESTS = 1, WITHOUT_SNAPSHOTS = 2 } without_t;
+typedef enum { WITHOUT_DIGESTS = 1, WITHOUT_SNAPSHOTS = 2, WITHOUT_SEALS = 4 } without_t;
 
 #ifdef ENABLE_FAULTS
 
