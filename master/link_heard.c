@@ -186,11 +186,17 @@ static void on_failed (links_t *self, link_t *l, const msg_failed_t *f)
         link_fail_task (self, l, f);
 }
 
-static void on_malformed (links_t *self, link_t *l, const char *what)
+/* Count what cannot be what a node says, and tell of the first. `l` may not be known. */
+static void count_malformed (links_t *self, const link_t *l, const char *what)
 {
     if (self->counts.malformed++ == 0)
         link_tell (self, "dropped from %s (%s): %s (said once; --json counts them)",
-                   l->host, l->endpoint, what);
+                   l && *l->host ? l->host : "a node", l ? l->endpoint : "results", what);
+}
+
+static void on_malformed (links_t *self, link_t *l, const char *what)
+{
+    count_malformed (self, l, what);
     if (++l->malformed > MOST_MALFORMED)
         link_cut_off (self, l, "it does not say what a node says");
 }
@@ -428,7 +434,7 @@ static void on_piece (links_t *self, const plane_t *plane, const link_t *sealed,
     piece_t piece;
     uint64_t bytes;
     if (decode (self, plane, frame, &piece, &bytes)) {
-        self->counts.malformed++;
+        count_malformed (self, sealed, "a malformed piece");
         return;
     }
     uint64_t cost = zmq_msg_size (&frame[0]) + bytes + (sealed ? SEAL_OVERHEAD : 0);
@@ -461,7 +467,7 @@ static void on_batch (links_t *self, const link_t *sealed, zmq_msg_t *frame)
     for (size_t at = 0; at < n; at += header + (size_t) piece.payload) {
         header = piece_decode_first (data + at, n - at, &piece, NULL);
         if (header == 0) { /* what is behind it cannot be found */
-            self->counts.malformed++;
+            count_malformed (self, sealed, "a malformed piece");
             break;
         }
         uint64_t cost = header + piece.payload + (sealed ? SEAL_OVERHEAD : 0);
@@ -484,7 +490,7 @@ static void on_frames (links_t *self, const plane_t *plane, zmq_msg_t frame[2])
     seal_t seal;
     const link_t *sealed = sealed_of (self, plane, &frame[0]);
     if (sealed && unseal (self, sealed, &frame[0], &seal))
-        self->counts.malformed++;
+        count_malformed (self, sealed, "a piece that was changed on the way");
     else if (zmq_msg_size (&frame[1]) == 0 &&
              piece_is_batch (zmq_msg_data (&frame[0]), zmq_msg_size (&frame[0])))
         on_batch (self, sealed, &frame[0]);
@@ -500,7 +506,7 @@ static void receive_data (links_t *self, plane_t *plane)
         zmq_msg_init (&frame[1]);
         bool whole, there = plane_receive (plane->pull, frame, &whole);
         if (there && !whole)
-            self->counts.malformed++;
+            count_malformed (self, NULL, "a piece of a wrong number of frames");
         if (there && whole)
             on_frames (self, plane, frame);
         zmq_msg_close (&frame[0]);
