@@ -201,7 +201,7 @@ class Bench:
         run(['make', '-s', '-j2', 'sluice'], cwd=made)
         return made
 
-    def swarm(self, nodes, items, kib, at_once, timeout=300):
+    def swarm(self, nodes, items, kib, at_once, every=True, timeout=300):
         """A run of `items` of so many KiB each over simulated nodes with `at_once` tasks at a
         time (tests/tools/swarm.c): its summary, and what the swarm says."""
         folder = self.make_folder(self.ram or self.disk)
@@ -223,7 +223,7 @@ class Bench:
             if played.poll() is None:
                 played.kill()
                 played.wait()
-        assert told['nodes'] == nodes, told
+        assert told['nodes'] == nodes or not every, told
         assert said['done'] == items, said
         return said, told
 

@@ -21,7 +21,7 @@ def main():
         rss = {n: [] for n in counts}
         for _ in range(bench.runs(3)):
             for n in counts:
-                none, _ = bench.swarm(n, n, 0, AT_ONCE)
+                none, _ = bench.swarm(n, n, 0, AT_ONCE, every=False)
                 said, _ = bench.swarm(n, items, 0, AT_ONCE)
                 cost[n].append((said['cpu'] - none['cpu']) / (items - n) * 1e6)
                 rss[n].append(said['peak_rss'] / 1e6)
