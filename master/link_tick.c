@@ -7,7 +7,8 @@
 #include "master/run.h"
 #include "proto/faults.h"
 
-enum { COPY_MS = 100, COPY_NODES = 16 };
+/* Running tasks that are looked at each time, in all: each copy looks at all of them. */
+enum { COPY_MS = 100, COPY_LOOKS = 512 << 10 };
 /* Nodes that are there at the start answer HELLO, and most have a result, within this
  * time, be they a thousand; their parts of the window are kept for them so long. */
 enum { GATHER_MS = 30000 };
@@ -42,13 +43,20 @@ static void assign (links_t *self, link_t *l, int64_t now)
         assign (self, l, now);
 }
 
+/* Has this node a free slot? What it asks for ahead is for slots that are not. */
+static bool is_idle (const links_t *self, unsigned node)
+{
+    const link_t *l = &self->links[node];
+    return l->state == LINK_READY && l->credit > l->assigned &&
+           sched_load (self->sched, node) < l->slots;
+}
+
 /* Some node has a free slot and nothing is pending: take from the slowest. */
 static void shed (links_t *self, int64_t now)
 {
     bool idle = false;
     for (unsigned i = 0; i < self->nlinks && !idle; i++)
-        idle = self->links[i].state == LINK_READY &&
-               self->links[i].credit > self->links[i].assigned;
+        idle = is_idle (self, i);
     unsigned node;
     task_t task;
     if (idle && sched_shed (self->sched, (double) now * 1e-3, &node, &task))
@@ -67,16 +75,16 @@ static void copy (links_t *self, int64_t now)
         if (l->state == LINK_READY && gate_wants (self->gate, i))
             sched_hindered (self->sched, i, (double) now * 1e-3);
     }
-    /* Few at a time: each looks at all that runs. */
-    for (unsigned i = 0, asked = 0; i < self->nlinks && asked < COPY_NODES; i++) {
+    sched_counts_t c;
+    sched_counts (self->sched, &c);
+    if (c.pending > 0)
+        return;
+    uint64_t most = COPY_LOOKS / (c.tasks_running + 1) + 1, asked = 0;
+    for (unsigned i = 0; i < self->nlinks && asked < most; i++) {
         unsigned node = self->copy_next++ % self->nlinks;
-        link_t *l = &self->links[node];
-        if (l->state != LINK_READY || l->credit <= l->assigned)
-            continue;
-        asked++;
-        while (l->credit > l->assigned &&
+        while (is_idle (self, node) && asked++ < most &&
                sched_copy (self->sched, node, (double) now * 1e-3, &task))
-            send_tasks (self, l, 1, &task);
+            send_tasks (self, &self->links[node], 1, &task);
     }
 }
 

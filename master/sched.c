@@ -231,6 +231,12 @@ void sched_leave (sched_t *self, unsigned node, sched_task_fn *dropped, void *ar
     memset (n, 0, sizeof *n);
 }
 
+size_t sched_load (const sched_t *self, unsigned node)
+{
+    const node_t *n = find_node (self, node);
+    return n ? n->running.n : 0;
+}
+
 /* How many items the next task for this node should have. */
 static uint64_t guided_size (const sched_t *self, const node_t *n)
 {

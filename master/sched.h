@@ -48,6 +48,9 @@ int sched_take_done (sched_t *self, uint64_t first, uint64_t stop);
 /* A node takes part with `slots` slots (for the size of the last tasks). */
 int sched_join (sched_t *self, unsigned node, unsigned slots);
 
+/* Tasks that this node has been given and that are not done. */
+size_t sched_load (const sched_t *self, unsigned node);
+
 typedef void (sched_task_fn) (void *arg, const task_t *task);
 /* A node is gone: its tasks are pending again; `dropped` hears of each. */
 void sched_leave (sched_t *self, unsigned node, sched_task_fn *dropped, void *arg);
